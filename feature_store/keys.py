@@ -1,0 +1,56 @@
+"""Names of everything in the store.
+
+The number in braces is a Redis hash tag: all keys of one partition live in one cluster slot, so one MULTI can write them together.
+User keys carry the partition of the user id, item keys the partition of the item id.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LAYOUT: Final = b"freshet:layout"
+WORKER_PREFIX: Final = b"worker:"
+
+
+def user_key(partition: int, user_id: str) -> bytes:
+    """State of a user: history, counts, affinities.
+
+    >>> user_key(3, "42")
+    b'u:{3}42'
+    """
+    return b"u:{%d}%s" % (partition, user_id.encode())
+
+
+def profile_key(partition: int, user_id: str) -> bytes:
+    """Profile of a user, as the `users` topic gave it."""
+    return b"p:{%d}%s" % (partition, user_id.encode())
+
+
+def item_key(partition: int, item_id: str) -> bytes:
+    """State of an item: counts, popularity, co-visited items."""
+    return b"i:{%d}%s" % (partition, item_id.encode())
+
+
+def trending_key(partition: int) -> bytes:
+    """The most popular items of one item partition."""
+    return b"t:{%d}" % partition
+
+
+def category_trending_key(partition: int, category: str) -> bytes:
+    """The most popular items of one category in one item partition."""
+    return b"c:{%d}%s" % (partition, category.encode())
+
+
+def user_watermarks_key(partition: int) -> bytes:
+    """Offsets applied by the user stage: `views`, `clicks`, `feedback`, `users`."""
+    return b"wu:{%d}" % partition
+
+
+def item_watermarks_key(partition: int) -> bytes:
+    """Offsets applied by the item stage: its own topics, and per source partition of the user stage."""
+    return b"wi:{%d}" % partition
+
+
+def worker_key(worker_id: str) -> bytes:
+    """Heartbeat of one worker (JSON, expires)."""
+    return WORKER_PREFIX + worker_id.encode()

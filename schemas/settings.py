@@ -1,0 +1,70 @@
+"""Frozen, typed settings of every process. Built once, in the entry point, from the environment; never read inside pure code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.errors import InvalidSettings
+
+PREFIX = "FRESHET_"
+
+
+class Settings(BaseModel):
+    """Every setting, its default and its bounds. `FRESHET_<NAME>` in the environment overrides a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kafka: str | None = Field(None, description="Kafka bootstrap servers, host:port[,host:port]; unset: the local stack's")
+    redis: str | None = Field(None, description="Redis URL, redis://host:port/db; unset: the local stack's")
+    group: str = Field("freshet", description="Kafka consumer group of the workers")
+    partitions: int = Field(4, ge=1, le=1024, description="partitions of every topic; also the number of hash tags in Redis")
+    replication: int = Field(1, ge=1, le=9, description="replication factor of new topics")
+    retention_days: int = Field(-1, ge=-1, description="how long event topics are kept; -1: forever (the log rebuilds everything)")
+
+    history_length: int = Field(100, ge=1, le=1000, description="newest events kept per user")
+    neighbours: int = Field(50, ge=1, le=500, description="co-visited items kept per item")
+    dedupe_hours: int = Field(25, ge=1, le=24 * 30, description="how long an event_id stays known")
+    max_event_bytes: int = Field(64 * 1024, ge=1024, description="larger events go to dead-letters")
+    max_future_seconds: int = Field(300, ge=0, description="events further ahead of the worker's clock are refused")
+    user_ttl_days: int = Field(400, ge=0, description="users without events are forgotten after this; 0: never")
+    cached_users: int = Field(20_000, ge=100, description="users kept in a worker's memory per partition")
+    cached_items: int = Field(100_000, ge=100, description="items kept in a worker's memory per partition")
+    linger_ms: int = Field(5, ge=0, le=1000, description="a worker waits this long for more events before it applies a batch")
+    item_linger_ms: int = Field(20, ge=0, le=5000, description="the same for the item stage, which coalesces writes to hot items")
+    batch_events: int = Field(2000, ge=1, le=100_000, description="most events in one batch of one partition")
+
+    api_host: str = Field("127.0.0.1", description="address the API binds to")
+    api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
+    worker_port: int = Field(0, ge=0, le=65535, description="port of the worker's /metrics and /healthz; 0: none")
+    store_timeout_ms: int = Field(250, ge=1, description="the API answers from a lower step when Redis takes longer")
+    ack_timeout_ms: int = Field(5000, ge=100, description="POST /v1/events answers 503 when Kafka takes longer")
+
+    home: Path = Field(Path("~/.freshet"), description="folder of the local stacks and of the cached Kafka")
+    data: Path | None = Field(None, description="folder with the public data sets (movietweetings/, ...)")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:
+        """Read `FRESHET_*` variables; explicit overrides (command-line flags) that are not None win.
+
+        Raises:
+            InvalidSettings: names the variable, its value and what is expected.
+
+        >>> Settings.from_environment({"FRESHET_PARTITIONS": "8"}).partitions
+        8
+        """
+        given: dict[str, Any] = {
+            name: environment[PREFIX + name.upper()]
+            for name in cls.model_fields
+            if environment.get(PREFIX + name.upper(), "") != ""
+        }
+        given.update({name: value for name, value in overrides.items() if value is not None})
+        try:
+            settings = cls(**given)
+        except ValidationError as error:
+            lines = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
+            raise InvalidSettings("; ".join(lines)) from error
+        return settings.model_copy(update={"home": settings.home.expanduser().absolute()})

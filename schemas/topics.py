@@ -1,0 +1,71 @@
+"""Every Kafka topic, declared once: name, key, partitions, retention, compaction.
+
+All topics have the same number of partitions, so that one worker owns partition p of all of them together.
+The event topics carry the broker's append time (`LogAppendTime`): producers' clocks may be wrong, and the 24 hours for which an
+`event_id` is remembered must come out the same when the log is replayed. What a person did when is in the value.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from schemas.settings import Settings
+
+DAY_MS: Final = 86_400_000
+
+VIEWS: Final = "views"
+CLICKS: Final = "clicks"
+FEEDBACK: Final = "feedback"
+IMPRESSIONS: Final = "impressions"
+ITEMS: Final = "items"
+USERS: Final = "users"
+ITEM_SIGNALS: Final = "item-signals"
+DEAD_LETTERS: Final = "dead-letters"
+
+EVENT_TOPICS: Final = (VIEWS, CLICKS, FEEDBACK)
+USER_STAGE_TOPICS: Final = (*EVENT_TOPICS, USERS)
+
+
+class TopicSpec(NamedTuple):
+    """How one topic is created.
+
+    Attributes:
+        key: what its records are keyed by.
+        partitions: partition count.
+        configs: Kafka topic settings.
+    """
+
+    name: str
+    key: Literal["user", "item", "none"]
+    partitions: int
+    configs: dict[str, str]
+
+
+def declared_topics(settings: Settings) -> list[TopicSpec]:
+    """The topics of contract and design with these settings.
+
+    `item-signals` outlives the event topics by a week: after a flush of Redis the item stage reads it from its start, and it
+    must then reach at least as far back as the events themselves.
+
+    >>> [spec.name for spec in declared_topics(Settings())][:3]
+    ['views', 'clicks', 'feedback']
+    """
+    events_ms = -1 if settings.retention_days < 0 else settings.retention_days * DAY_MS
+    signals_ms = -1 if events_ms < 0 else events_ms + 7 * DAY_MS
+
+    def kept(name: str, key: Literal["user", "item", "none"], retention_ms: int) -> TopicSpec:
+        configs = {"cleanup.policy": "delete", "retention.ms": str(retention_ms), "message.timestamp.type": "LogAppendTime"}
+        return TopicSpec(name, key, settings.partitions, configs)
+
+    def compacted(name: str, key: Literal["user", "item", "none"]) -> TopicSpec:
+        configs = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+        return TopicSpec(name, key, settings.partitions, configs)
+
+    return [
+        *(kept(name, "user", events_ms) for name in EVENT_TOPICS),
+        kept(IMPRESSIONS, "user", 30 * DAY_MS),
+        compacted(ITEMS, "item"),
+        compacted(USERS, "user"),
+        kept(ITEM_SIGNALS, "item", signals_ms),
+        kept(DEAD_LETTERS, "none", 30 * DAY_MS),
+    ]

@@ -1,0 +1,1 @@
+"""The nearline side: a Faust app whose workers turn events into online state."""

@@ -1,0 +1,87 @@
+"""What the user stage tells the item stage: the values of `item-signals` (internal: msgpack of columns).
+
+One message holds what the events of one source partition mean for the items of one item partition. Each event carries its source offset,
+so the item stage can skip what it already has, whatever batches a restarted user stage cuts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import InvalidEvent
+
+VERSION: Final = 1
+NOT_OWNED: Final = -1
+
+
+class Signals(NamedTuple):
+    """Columns of one message: E events and P pairs.
+
+    Attributes:
+        source: topic and partition of the events.
+        ids: item ids that the other columns point into.
+        offsets, timestamps: int64[E]. types: uint8[E].
+        items: int32[E], index into `ids`; -1 where the event's own item belongs to another item partition.
+        pair_events, pair_rows, pair_others: int32[P]; event, item whose neighbour list grows, the neighbour.
+        pair_weights: float32[P].
+    """
+
+    source: tuple[str, int]
+    ids: list[str]
+    offsets: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    types: NDArray[np.uint8]
+    items: NDArray[np.int32]
+    pair_events: NDArray[np.int32]
+    pair_rows: NDArray[np.int32]
+    pair_others: NDArray[np.int32]
+    pair_weights: NDArray[np.float32]
+
+
+_COLUMNS: Final = {
+    "offsets": "<i8", "timestamps": "<i8", "types": "u1", "items": "<i4",
+    "pair_events": "<i4", "pair_rows": "<i4", "pair_others": "<i4", "pair_weights": "<f4",
+}  # fmt: skip
+
+
+def encode_signals(signals: Signals) -> bytes:
+    """The message's value."""
+    message: dict[str, Any] = {"version": VERSION, "source": signals.source, "ids": signals.ids}
+    for name, form in _COLUMNS.items():
+        message[name] = getattr(signals, name).astype(form, copy=False).tobytes()
+    packed: bytes = msgpack.packb(message)
+    return packed
+
+
+def decode_signals(value: bytes | None) -> Signals:
+    """Inverse of `encode_signals`.
+
+    Raises:
+        InvalidEvent: `not_signals`, for anything that Freshet's user stage did not write.
+    """
+    try:
+        message = msgpack.unpackb(value or b"")
+        if message["version"] != VERSION:
+            raise ValueError(f"version {message['version']}")
+        columns = {name: np.frombuffer(message[name], form) for name, form in _COLUMNS.items()}
+        topic, partition = message["source"]
+        signals = Signals((str(topic), int(partition)), list(message["ids"]), **columns)
+        _check(signals)
+    except (ValueError, KeyError, TypeError, IndexError, msgpack.UnpackException) as error:
+        raise InvalidEvent("not_signals", f"{type(error).__name__}: {error}") from error
+    return signals
+
+
+def _check(signals: Signals) -> None:
+    events, ids = len(signals.offsets), len(signals.ids)
+    sizes = {len(column) for column in (signals.timestamps, signals.types, signals.items)}
+    pair_sizes = {len(getattr(signals, name)) for name in ("pair_events", "pair_rows", "pair_others", "pair_weights")}
+    if sizes - {events} or len(pair_sizes) != 1:
+        raise ValueError("columns of different lengths")
+    for column, limit in ((signals.items, ids), (signals.pair_rows, ids), (signals.pair_others, ids), (signals.pair_events, events)):
+        if len(column) and (column.max() >= limit or column.min() < NOT_OWNED):
+            raise ValueError("an index out of range")

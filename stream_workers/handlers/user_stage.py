@@ -1,0 +1,282 @@
+"""The user stage of one partition: events in, user blobs and item signals out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_store.catalogue import Catalogue
+from feature_store.keys import profile_key, user_key
+from feature_store.packing import CorruptBlob
+from feature_store.user_blob import EVENT_ID_BYTES, TYPES, UserColumns, UserState, pack_users, unpack_user
+from schemas.events import Event
+from schemas.horizons import HOUR_MS
+from stream_workers.handlers.fan_out import Pairs, SourceEvents, fan_out
+from stream_workers.handlers.interner import Interner
+from stream_workers.handlers.rows import Rows
+from stream_workers.handlers.settings import ModelSettings
+from stream_workers.models.affinity import update_affinities
+from stream_workers.models.history import update_histories
+
+MAX_EVENT_IDS: Final = 200_000  # per user: a bound on memory, far beyond what a person does in a day
+
+
+@dataclass
+class UserBatch:
+    """Events of one user partition in the order of the log, column by column.
+
+    Attributes:
+        users, items: ids. types: codes. timestamps: event time, ms.
+        identities: what makes each event unique for `dedupe_hours`; None where its place in the log is enough.
+        topics, offsets: where the log holds each event. appended: when the log took it in, ms.
+        profiles: user id, profile as JSON (None: forget the user), log time in ms; in log order.
+    """
+
+    users: list[str] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
+    types: list[int] = field(default_factory=list)
+    timestamps: list[int] = field(default_factory=list)
+    identities: list[str | None] = field(default_factory=list)
+    topics: list[str] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    appended: list[int] = field(default_factory=list)
+    profiles: list[tuple[str, bytes | None, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def append(self, event: Event, topic: str, offset: int, appended: int, identity: str | None) -> None:
+        """Add one event; `identity` overrides the event's own id (a forwarded event that has none)."""
+        self.users.append(event.user_id)
+        self.items.append(event.item_id)
+        self.types.append(event.type)
+        self.timestamps.append(event.timestamp)
+        self.identities.append(event.event_id if identity is None else identity)
+        self.topics.append(topic)
+        self.offsets.append(offset)
+        self.appended.append(appended)
+
+
+@dataclass
+class StageOutput:
+    """What a stage wants done, as values.
+
+    Attributes:
+        puts, deletes: changes of the store.
+        messages: target partition and value, for `item-signals`.
+        applied, duplicates: events that changed something, events that were already known.
+    """
+
+    puts: dict[bytes, bytes] = field(default_factory=dict)
+    deletes: set[bytes] = field(default_factory=set)
+    messages: list[tuple[int, bytes]] = field(default_factory=list)
+    applied: int = 0
+    duplicates: int = 0
+
+
+class UserStage:
+    """State of the users of one partition.
+
+    Call `missing`, read those keys, `load` them, then `apply` the batch. After a failed commit the memory is ahead of the store:
+    throw the stage away and start from the store.
+
+    Args:
+        partition: user partition.
+        settings: numbers of the models.
+        catalogue: for the categories of items; may change between calls.
+    """
+
+    def __init__(self, partition: int, settings: ModelSettings, catalogue: Catalogue) -> None:
+        self._partition = partition
+        self._settings = settings
+        self._catalogue = catalogue
+        self._items = Interner(settings.partitions)
+        self._categories = Interner(1)
+        self._weights = np.array(settings.type_weights, np.float64)
+        n, a = settings.history_length, settings.affinities
+        self._rows = Rows(
+            {
+                "counts": ((TYPES,), np.uint32, 0), "newest": ((), np.int64, 0), "forgotten": ((), np.int64, 0),
+                "effect_ms": ((), np.int64, 0), "length": ((), np.int32, 0), "items": ((n,), np.int32, 0),
+                "types": ((n,), np.uint8, 0), "timestamps": ((n,), np.int64, 0),
+                "categories": ((a,), np.int32, -1), "weights": ((a,), np.float64, 0.0),
+            },
+            settings.cached_users,
+        )  # fmt: skip
+        self._seen: list[dict[int, bytearray]] = []
+
+    def missing(self, batch: UserBatch) -> list[str]:
+        """Users of the batch that are not in memory."""
+        return self._rows.missing([*batch.users, *(user for user, _, _ in batch.profiles)])
+
+    def load(self, users: Sequence[str], blobs: Sequence[bytes | None]) -> dict[bytes, bytes]:
+        """Take users from the store (None: a new user).
+
+        Returns:
+            Writes that put aside blobs that are damaged; their users start anew.
+        """
+        damaged = {}
+        for user, blob in zip(users, blobs, strict=True):
+            row = self._rows.add(user)
+            self._seen.append({})
+            if blob is None:
+                continue
+            try:
+                self._fill(row, unpack_user(blob))
+            except CorruptBlob:
+                damaged[b"damaged:" + user_key(self._partition, user)] = blob
+        return damaged
+
+    def apply(self, batch: UserBatch, now_ms: int) -> StageOutput:
+        """Apply a batch whose users are all in memory.
+
+        Args:
+            batch: events and profiles.
+            now_ms: when the effect will be visible, for the measured event-to-effect time.
+        """
+        output = StageOutput()
+        self._apply_profiles(batch, output)
+        rows = self._rows.find(batch.users)
+        fresh = self._unseen(batch, rows, output)
+        events = self._columns(batch, fresh)
+        rows = rows[fresh]
+        output.applied = len(fresh)
+        if len(fresh):
+            self._learn(rows, events, output)
+            self._rows.arrays["effect_ms"][rows] = now_ms - events.appended
+        self._pack(np.unique(rows), output)
+        return output
+
+    def shrink(self) -> None:
+        """Bound the memory; call after a successful commit."""
+        kept = self._rows.shrink()
+        if kept is not None:
+            self._seen = [self._seen[row] for row in kept.tolist()]
+            self._compact_items()
+
+    def _apply_profiles(self, batch: UserBatch, output: StageOutput) -> None:
+        for user, profile, appended in batch.profiles:
+            key, state_key = profile_key(self._partition, user), user_key(self._partition, user)
+            if profile is not None:
+                output.puts[key] = profile
+                output.deletes.discard(key)
+                continue
+            output.puts.pop(key, None)
+            output.deletes.add(key)
+            row = int(self._rows.find([user])[0])
+            self._rows.clear(row)
+            self._rows.arrays["forgotten"][row] = appended
+            self._seen[row] = {}
+            output.puts[state_key] = self._packed(np.array([row]))[0]
+
+    def _unseen(self, batch: UserBatch, rows: NDArray[np.int64], output: StageOutput) -> NDArray[np.int64]:
+        """Positions of the events that are neither known by their identity nor older than the forgetting of their user."""
+        forgotten = self._rows.arrays["forgotten"]
+        any_forgotten = bool(forgotten[rows].any())
+        fresh = []
+        for e, (row, identity) in enumerate(zip(rows.tolist(), batch.identities, strict=True)):
+            if any_forgotten and batch.appended[e] <= forgotten[row]:
+                continue
+            if identity is not None and not self._remember(row, identity, batch.appended[e] // HOUR_MS):
+                output.duplicates += 1
+                continue
+            fresh.append(e)
+        return np.array(fresh, np.int64)
+
+    def _remember(self, row: int, identity: str, hour: int) -> bool:
+        """Note an event's identity; False if it was noted before."""
+        digest = hashlib.blake2b(identity.encode(), digest_size=EVENT_ID_BYTES).digest()
+        seen = self._seen[row]
+        if any(_contains(hashes, digest) for hashes in seen.values()):
+            return False
+        if hour not in seen:
+            seen[hour] = bytearray()
+            for old in [h for h in seen if h < hour - self._settings.dedupe_hours]:
+                del seen[old]
+        seen[hour] += digest
+        while sum(map(len, seen.values())) > MAX_EVENT_IDS * EVENT_ID_BYTES and len(seen) > 1:
+            del seen[min(seen)]
+        return True
+
+    def _learn(self, rows: NDArray[np.int64], events: SourceEvents, output: StageOutput) -> None:
+        arrays: dict[str, Any] = self._rows.arrays
+        decayed_to = arrays["newest"].copy()
+        pairs = update_histories(
+            rows, events.items, events.types, events.timestamps, self._weights, self._items.order,
+            self._settings.pair_depth, self._settings.pair_decay, arrays["items"], arrays["types"], arrays["timestamps"],
+            arrays["length"], arrays["counts"], arrays["newest"],
+        )  # fmt: skip
+        starts, categories = self._event_categories(events)
+        update_affinities(
+            rows, events.types, events.timestamps, starts, categories, self._weights,
+            self._settings.affinity_half_life_ms, arrays["categories"], arrays["weights"], decayed_to,
+        )  # fmt: skip
+        output.messages = fan_out(self._partition, events, Pairs(*pairs), self._items, self._settings)
+
+    def _columns(self, batch: UserBatch, chosen: NDArray[np.int64]) -> SourceEvents:
+        picked = chosen.tolist()
+        return SourceEvents(
+            items=self._items.indices([batch.items[e] for e in picked]),
+            types=np.array(batch.types, np.int64)[chosen],
+            timestamps=np.array(batch.timestamps, np.int64)[chosen],
+            offsets=np.array(batch.offsets, np.int64)[chosen],
+            appended=np.array(batch.appended, np.int64)[chosen],
+            topics=[batch.topics[e] for e in picked],
+        )
+
+    def _event_categories(self, events: SourceEvents) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        index, known = self._categories.index, self._catalogue.categories
+        ids = self._items.ids
+        per_event = [[index(name) for name in known(ids[item])] for item in events.items.tolist()]
+        starts = np.zeros(len(per_event) + 1, np.int64)
+        np.cumsum([len(names) for names in per_event], out=starts[1:])
+        return starts, np.array([c for names in per_event for c in names], np.int64)
+
+    def _pack(self, rows: NDArray[np.int64], output: StageOutput) -> None:
+        keys = (user_key(self._partition, self._rows.keys[row]) for row in rows.tolist())
+        output.puts.update(zip(keys, self._packed(rows), strict=True))
+
+    def _packed(self, rows: NDArray[np.int64]) -> list[bytes]:
+        arrays = self._rows.arrays
+        columns: dict[str, Any] = {name: array[rows] for name, array in arrays.items()}
+        longest = int(columns["length"].max(initial=0))
+        for name in ("items", "types", "timestamps"):
+            columns[name] = columns[name][:, :longest]
+        users = UserColumns(**columns, seen=[self._seen[row] for row in rows.tolist()])
+        return pack_users(users, self._items.packed, self._categories.packed)
+
+    def _fill(self, row: int, state: UserState) -> None:
+        arrays: dict[str, Any] = self._rows.arrays
+        arrays["counts"][row], arrays["newest"][row] = state.counts, state.newest
+        arrays["forgotten"][row], arrays["effect_ms"][row] = state.forgotten, state.effect_ms
+        history = state.history[: self._settings.history_length]
+        length = arrays["length"][row] = len(history)
+        arrays["items"][row, :length] = self._items.indices([entry.item_id for entry in history])
+        arrays["types"][row, :length] = [entry.type for entry in history]
+        arrays["timestamps"][row, :length] = [entry.timestamp for entry in history]
+        leanings = list(state.affinities.items())[: self._settings.affinities]
+        arrays["categories"][row, : len(leanings)] = self._categories.indices([name for name, _ in leanings])
+        arrays["weights"][row, : len(leanings)] = [weight for _, weight in leanings]
+        self._seen[row] = {hour: bytearray(hashes) for hour, hashes in state.seen.items()}
+
+    def _compact_items(self) -> None:
+        """Forget item ids that no kept history mentions."""
+        items: Any = self._rows.arrays["items"]
+        behind = np.arange(items.shape[1]) >= self._rows.arrays["length"][:, None]
+        used, inverse = np.unique(np.where(behind, 0, items), return_inverse=True)
+        compact = Interner(self._settings.partitions)
+        new = compact.indices([self._items.ids[i] for i in used.tolist()]) if len(self._items) else np.zeros(0, np.int64)
+        self._items = compact
+        self._rows.arrays["items"] = new[inverse].reshape(items.shape).astype(np.int32)
+
+
+def _contains(hashes: bytearray, digest: bytes) -> bool:
+    at = hashes.find(digest)
+    while at > 0 and at % EVENT_ID_BYTES:  # a match across two neighbouring hashes is none
+        at = hashes.find(digest, at + 1)
+    return at >= 0

@@ -1,0 +1,96 @@
+"""What each user did last, newest first, and the item pairs that each new event makes with it.
+
+A history holds the N newest events by (timestamp, type, item), whatever order they arrive in: so a late event finds its place, and a replay
+of the log gives the same history bit for bit. Pairs feed `covisitation`: an event at item i pairs with the last m different items a_0, a_1, ...
+that the user took before it, weight rho^k for a_k, times the weight of the event's type.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+
+@njit(cache=True)
+def update_histories(
+    users: I64,
+    items: I64,
+    types: I64,
+    timestamps: I64,
+    type_weights: F64,
+    item_order: NDArray[np.uint64],
+    depth: int,
+    rho: float,
+    history_items: I32,
+    history_types: NDArray[np.uint8],
+    history_times: I64,
+    lengths: I32,
+    counts: NDArray[np.uint32],
+    newest: I64,
+) -> tuple[I64, I64, F64]:
+    """Insert E events in order into the histories, count them, and return the pairs they make.
+
+    Args:
+        users: int64[E], row of the user. items: int64[E], index of the item. types: int64[E]. timestamps: int64[E], ms.
+        type_weights: float64[types]; types of weight 0 make and enter no pairs.
+        item_order: uint64[items], breaks ties between events of one moment and type; must not depend on arrival order.
+        depth: m, pairs per event. rho: weight ratio of successive history items.
+        history_items .. newest: the columns of `feature_store.user_blob.UserColumns`, changed in place.
+
+    Returns:
+        For P pairs: index of the event int64[P], history item int64[P], weight float64[P].
+    """
+    size = history_items.shape[1]
+    pair_events = np.empty(len(users) * depth, np.int64)
+    pair_items = np.empty(len(users) * depth, np.int64)
+    pair_weights = np.empty(len(users) * depth, np.float64)
+    pairs = 0
+    for e in range(len(users)):
+        user, item, kind, when = users[e], items[e], types[e], timestamps[e]
+        counts[user, kind] += 1
+        newest[user] = max(newest[user], when)
+        length = lengths[user]
+        place = 0
+        while place < length:
+            time = history_times[user, place]
+            if time < when:
+                break
+            if time == when:
+                other = history_types[user, place]
+                if other < kind or (other == kind and item_order[history_items[user, place]] <= item_order[item]):
+                    break
+            place += 1
+        weight, taken, at = type_weights[kind], 0, place
+        while weight > 0 and taken < depth and at < length:
+            before = history_items[user, at]
+            if before != item and type_weights[history_types[user, at]] > 0:
+                fresh = True
+                for p in range(pairs - taken, pairs):
+                    fresh = fresh and pair_items[p] != before
+                if fresh:
+                    pair_events[pairs], pair_items[pairs], pair_weights[pairs] = e, before, weight
+                    weight *= rho
+                    pairs += 1
+                    taken += 1
+            at += 1
+        if place < size:
+            last = min(length, size - 1)
+            for j in range(last, place, -1):
+                history_items[user, j] = history_items[user, j - 1]
+                history_types[user, j] = history_types[user, j - 1]
+                history_times[user, j] = history_times[user, j - 1]
+            history_items[user, place], history_types[user, place], history_times[user, place] = item, kind, when
+            lengths[user] = min(length + 1, size)
+    return pair_events[:pairs], pair_items[:pairs], pair_weights[:pairs]
+
+
+def as_type_weights(weights: Any) -> F64:
+    """Weights by event type as the array that the kernels take."""
+    return np.array(weights, np.float64)
