@@ -144,3 +144,42 @@ def window_counts(buckets: Sequence[int], newest: int, now: int) -> list[int]:
         sums.append(sum(ring[(head - age) % count] for age in range(max(0, count - skipped))))
         start += count
     return sums
+
+
+class Neighbours(NamedTuple):
+    """The part of an item's blob that co-visitation needs.
+
+    Attributes:
+        ids: co-visited items.
+        weights: float32[len(ids)] at `weights_at`.
+        weights_at: moment to which the weights are decayed, ms.
+        count: decayed count with the longest half-life, at `newest` (ms).
+    """
+
+    ids: list[str]
+    weights: NDArray[np.float32]
+    weights_at: int
+    count: float
+    newest: int
+
+
+def unpack_neighbours(blob: bytes) -> Neighbours:
+    """Only the co-visited items and the popularity of an item; a third of the time of `unpack_item`, of which a request needs twenty.
+
+    Raises:
+        CorruptBlob: damaged, or written by another version.
+    """
+    body = unsealed(blob, VERSION)
+    try:
+        _, counts_in, buckets_in, length, newest, neighbours_at = _HEADER.unpack_from(body)
+        decayed_at = _HEADER.size + TYPES * counts_in
+        count = _LAST_DECAYED.unpack_from(body, decayed_at + 8 * (HORIZONS - 1))[0]
+        at = decayed_at + 8 * HORIZONS + TOTAL_BUCKETS * buckets_in
+        weights = np.frombuffer(body, "<f4", length, at)
+        ids, _ = unpack_ids(body, at + 4 * length, length)
+    except (struct.error, IndexError, ValueError) as error:
+        raise CorruptBlob(f"item blob: {error}") from error
+    return Neighbours(ids, weights, neighbours_at, count, newest)
+
+
+_LAST_DECAYED: Final = struct.Struct("<d")

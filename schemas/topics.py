@@ -24,6 +24,8 @@ DEAD_LETTERS: Final = "dead-letters"
 
 EVENT_TOPICS: Final = (VIEWS, CLICKS, FEEDBACK)
 USER_STAGE_TOPICS: Final = (*EVENT_TOPICS, USERS)
+ITEM_STAGE_TOPICS: Final = (ITEM_SIGNALS, ITEMS)
+MAX_OWN_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
 
 class TopicSpec(NamedTuple):
@@ -53,9 +55,9 @@ def declared_topics(settings: Settings) -> list[TopicSpec]:
     events_ms = -1 if settings.retention_days < 0 else settings.retention_days * DAY_MS
     signals_ms = -1 if events_ms < 0 else events_ms + 7 * DAY_MS
 
-    def kept(name: str, key: Literal["user", "item", "none"], retention_ms: int) -> TopicSpec:
+    def kept(name: str, key: Literal["user", "item", "none"], retention_ms: int, **more: str) -> TopicSpec:
         configs = {"cleanup.policy": "delete", "retention.ms": str(retention_ms), "message.timestamp.type": "LogAppendTime"}
-        return TopicSpec(name, key, settings.partitions, configs)
+        return TopicSpec(name, key, settings.partitions, configs | more)
 
     def compacted(name: str, key: Literal["user", "item", "none"]) -> TopicSpec:
         configs = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
@@ -66,6 +68,7 @@ def declared_topics(settings: Settings) -> list[TopicSpec]:
         kept(IMPRESSIONS, "user", 30 * DAY_MS),
         compacted(ITEMS, "item"),
         compacted(USERS, "user"),
-        kept(ITEM_SIGNALS, "item", signals_ms),
-        kept(DEAD_LETTERS, "none", 30 * DAY_MS),
+        # These two carry what Freshet itself makes of events, which can be larger than the events: base64, all pairs of a batch.
+        kept(ITEM_SIGNALS, "item", signals_ms, **{"max.message.bytes": str(MAX_OWN_MESSAGE_BYTES)}),
+        kept(DEAD_LETTERS, "none", 30 * DAY_MS, **{"max.message.bytes": str(MAX_OWN_MESSAGE_BYTES)}),
     ]

@@ -16,7 +16,6 @@ I64 = NDArray[np.int64]
 
 # Bounds a message: 500 events make at most 10,000 pairs, 200 kB with short ids and 2 MB with the longest ones.
 EVENTS_PER_MESSAGE: Final = 500
-MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
 
 class SourceEvents(NamedTuple):

@@ -1,0 +1,179 @@
+"""The worker process: a Faust app around the pipelines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from typing import Any, Final
+
+import faust
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from feature_store.catalogue import Catalogue
+from feature_store.catalogue_follower import CatalogueFollower
+from feature_store.keys import LAYOUT
+from feature_store.port import FeatureStore
+from feature_store.redis_store import RedisStore
+from schemas.errors import InvalidSettings, KafkaUnavailable, LayoutMismatch
+from schemas.settings import Settings
+from schemas.topics import ITEM_STAGE_TOPICS, USER_STAGE_TOPICS, declared_topics
+from stream_workers.handlers.settings import ModelSettings
+from stream_workers.runtime import Runtime
+from stream_workers.services import Services, SignalProducer
+from stream_workers.vital_signs import VitalSigns
+from stream_workers.warm_up import compile_kernels
+
+log = logging.getLogger(__name__)
+FORMAT: Final = 1
+_CATALOGUE_SECONDS: Final = 30.0
+_FETCH_RECORDS: Final = 2000
+
+
+class Worker:
+    """Builds the Faust app of one worker and runs it until a signal stops it.
+
+    Args:
+        settings: with `kafka` and `redis` filled in.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.kafka is None or settings.redis is None:
+            raise InvalidSettings("FRESHET_KAFKA and FRESHET_REDIS must be known to start a worker")
+        self._settings = settings
+        catalogue = Catalogue(keep_raw=False)
+        self._follower = CatalogueFollower(settings.kafka, catalogue)
+        self.app = faust.App(
+            settings.group,
+            broker=f"batching://{settings.kafka.replace(',', ';')}",
+            store="memory://",
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            topic_partitions=settings.partitions,
+            broker_max_poll_records=_FETCH_RECORDS,
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=1.0,
+            broker_request_timeout=30.0,
+            broker_commit_interval=1.0,
+            stream_buffer_maxsize=16,  # messages, each a whole list of records
+            stream_wait_empty=False,
+            web_enabled=False,
+            key_serializer="raw",
+            value_serializer="raw",
+        )
+        self.services = Services(
+            settings=settings,
+            models=ModelSettings.from_settings(settings),
+            store=RedisStore(settings.redis),
+            producer=SignalProducer(settings.kafka),
+            catalogue=catalogue,
+            rewind=self._rewind,
+        )
+        self.runtime = Runtime(self.services)
+        self.app.freshet_runtime = self.runtime
+        self._signs = VitalSigns(f"{socket.gethostname()}:{os.getpid()}", self.app, self.services, self.runtime)
+        self._wire()
+
+    async def _rewind(self, positions: Any) -> Any:
+        return await self.app.consumer.rewind({TP(*tp): offset for tp, offset in positions.items()})
+
+    def _wire(self) -> None:
+        app, runtime = self.app, self.runtime
+        topic = app.topic(*USER_STAGE_TOPICS, *ITEM_STAGE_TOPICS, key_serializer="raw", value_serializer="raw")
+
+        @app.agent(topic, name="records")
+        async def records(stream: Any) -> None:
+            """Hand each list to the pipeline of its partition; the pipeline's commit is the acknowledgement."""
+            async for event in stream.events():
+                await runtime.offer(TP(event.message.topic, event.message.partition), event.message.value)
+
+        app.on_partitions_revoked.connect(self._on_revoked)
+        app.on_before_shutdown.connect(self._on_shutdown)
+
+        @app.task
+        async def vital_signs() -> None:
+            await self._signs.run()
+
+    async def _on_revoked(self, app: Any, revoked: Any, **_: Any) -> None:
+        await self.runtime.close()
+
+    async def _on_shutdown(self, app: Any, **_: Any) -> None:
+        await self._signs.stop()
+        await self.runtime.close()
+        await self._follower.stop()
+        await self.services.producer.stop()
+        await self.services.store.close()
+
+    async def prepare(self) -> None:
+        """Check servers and layout, compile, load the catalogue.
+
+        Raises:
+            KafkaUnavailable, StoreUnavailable: a server does not answer.
+            LayoutMismatch: topics or stored data have another partition count.
+        """
+        await check_topics(self._settings)
+        await check_layout(self.services.store, self._settings)
+        compile_kernels(self.services.models)
+        await self.services.producer.start()
+        await self._follower.start()
+        try:
+            await asyncio.wait_for(self._follower.caught_up.wait(), _CATALOGUE_SECONDS)
+        except TimeoutError:
+            log.warning("the catalogue is not complete after %.0f s; going on without the rest of it", _CATALOGUE_SECONDS)
+
+
+async def check_topics(settings: Settings) -> None:
+    """Every topic exists with the right partition count.
+
+    Raises:
+        KafkaUnavailable: Kafka does not answer, or a topic is missing.
+        LayoutMismatch: another partition count.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=10_000)
+    try:
+        await admin.start()
+        found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    except (KafkaError, OSError) as error:
+        raise KafkaUnavailable(f"Kafka {settings.kafka}: {type(error).__name__}: {error}") from error
+    finally:
+        await admin.close()
+    wanted = {spec.name: spec.partitions for spec in declared_topics(settings)}
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise KafkaUnavailable(f"Kafka {settings.kafka} has no topics {', '.join(missing)}; run `freshet topics`")
+    if wrong := [f"{name}: {found[name]}" for name, count in wanted.items() if found[name] != count]:
+        raise LayoutMismatch(f"partition counts are not FRESHET_PARTITIONS={settings.partitions}: {', '.join(wrong)}")
+
+
+async def check_layout(store: FeatureStore, settings: Settings) -> None:
+    """The store was written with this partition count, or never.
+
+    Raises:
+        LayoutMismatch: it was written with another one.
+        StoreUnavailable: Redis does not answer.
+    """
+    wanted = b'{"partitions":%d,"format":%d}' % (settings.partitions, FORMAT)
+    stored = await store.put_if_absent(LAYOUT, wanted)
+    if stored != wanted:
+        raise LayoutMismatch(
+            f"the feature store was written with {stored.decode(errors='replace')}, these settings mean {wanted.decode()}; "
+            "use the old partition count, or flush the store and let the log rebuild it"
+        )
+
+
+def run(settings: Settings) -> None:
+    """Run one worker until SIGTERM or SIGINT.
+
+    Raises:
+        FreshetError: it cannot start, see `Worker.prepare`.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(settings)
+    loop.run_until_complete(worker.prepare())
+    print(f"freshet worker {os.getpid()}: Kafka {settings.kafka}, Redis {settings.redis}", file=sys.stderr, flush=True)
+    faust.Worker(worker.app, loop=loop, loglevel="WARNING", redirect_stdouts=False, override_logging=False).execute_from_commandline()
