@@ -146,6 +146,9 @@ def window_counts(buckets: Sequence[int], newest: int, now: int) -> list[int]:
     return sums
 
 
+_DECAYED: Final = struct.Struct("<d")
+
+
 class Neighbours(NamedTuple):
     """The part of an item's blob that co-visitation needs.
 
@@ -173,7 +176,7 @@ def unpack_neighbours(blob: bytes) -> Neighbours:
     try:
         _, counts_in, buckets_in, length, newest, neighbours_at = _HEADER.unpack_from(body)
         decayed_at = _HEADER.size + TYPES * counts_in
-        count = _LAST_DECAYED.unpack_from(body, decayed_at + 8 * (HORIZONS - 1))[0]
+        count = _DECAYED.unpack_from(body, decayed_at + 8 * (HORIZONS - 1))[0]
         at = decayed_at + 8 * HORIZONS + TOTAL_BUCKETS * buckets_in
         weights = np.frombuffer(body, "<f4", length, at)
         ids, _ = unpack_ids(body, at + 4 * length, length)
@@ -181,5 +184,3 @@ def unpack_neighbours(blob: bytes) -> Neighbours:
         raise CorruptBlob(f"item blob: {error}") from error
     return Neighbours(ids, weights, neighbours_at, count, newest)
 
-
-_LAST_DECAYED: Final = struct.Struct("<d")

@@ -65,6 +65,10 @@ class MemoryStore:
         """See `FeatureStore`."""
         return MemoryWriter(self, watermarks_key)
 
+    async def watermarks(self, watermarks_key: bytes) -> dict[str, int]:
+        """See `FeatureStore`."""
+        return dict(self.marks.get(watermarks_key, {}))
+
     async def put(self, key: bytes, value: bytes, expire_seconds: int | None = None) -> None:
         """See `FeatureStore`."""
         self.blobs[key] = value

@@ -59,6 +59,9 @@ class FeatureStore(Protocol):
             StoreUnavailable: the store does not answer.
         """
 
+    async def watermarks(self, watermarks_key: bytes) -> dict[str, int]:
+        """The watermarks of a partition, without claiming it."""
+
     async def put(self, key: bytes, value: bytes, expire_seconds: int | None = None) -> None:
         """Write one key outside any partition (heartbeats, the layout).
 

@@ -132,6 +132,10 @@ class RedisStore:
         await writer.open()
         return writer
 
+    async def watermarks(self, watermarks_key: bytes) -> dict[str, int]:
+        """See `FeatureStore`."""
+        return _as_watermarks(await self._call(self._client.hgetall(watermarks_key)))
+
     async def put(self, key: bytes, value: bytes, expire_seconds: int | None = None) -> None:
         """See `FeatureStore`."""
         await self._call(self._client.set(key, value, ex=expire_seconds))

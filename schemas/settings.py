@@ -35,6 +35,7 @@ class Settings(BaseModel):
     cached_items: int = Field(100_000, ge=100, description="items kept in a worker's memory per partition")
     linger_ms: int = Field(5, ge=0, le=1000, description="a worker waits this long for more events before it applies a batch")
     item_linger_ms: int = Field(20, ge=0, le=5000, description="the same for the item stage, which coalesces writes to hot items")
+    session_timeout_ms: int = Field(6000, ge=1000, le=300_000, description="a worker silent for this long loses its partitions")
     batch_events: int = Field(2000, ge=1, le=100_000, description="most events in one batch of one partition")
 
     api_host: str = Field("127.0.0.1", description="address the API binds to")

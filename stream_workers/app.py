@@ -47,6 +47,7 @@ class Worker:
         self._settings = settings
         catalogue = Catalogue(keep_raw=False)
         self._follower = CatalogueFollower(settings.kafka, catalogue)
+        self._producer = SignalProducer(settings.kafka)
         self.app = faust.App(
             settings.group,
             broker=f"batching://{settings.kafka.replace(',', ';')}",
@@ -55,8 +56,8 @@ class Worker:
             topic_disable_leader=True,
             topic_partitions=settings.partitions,
             broker_max_poll_records=_FETCH_RECORDS,
-            broker_session_timeout=10.0,
-            broker_heartbeat_interval=1.0,
+            broker_session_timeout=settings.session_timeout_ms / 1000,
+            broker_heartbeat_interval=settings.session_timeout_ms / 5000,
             broker_request_timeout=30.0,
             broker_commit_interval=1.0,
             stream_buffer_maxsize=16,  # messages, each a whole list of records
@@ -69,8 +70,9 @@ class Worker:
             settings=settings,
             models=ModelSettings.from_settings(settings),
             store=RedisStore(settings.redis),
-            producer=SignalProducer(settings.kafka),
+            producer=self._producer,
             catalogue=catalogue,
+            reach_catalogue=self._follower.reach,
             rewind=self._rewind,
         )
         self.runtime = Runtime(self.services)
@@ -105,7 +107,7 @@ class Worker:
         await self._signs.stop()
         await self.runtime.close()
         await self._follower.stop()
-        await self.services.producer.stop()
+        await self._producer.stop()
         await self.services.store.close()
 
     async def prepare(self) -> None:
@@ -118,7 +120,7 @@ class Worker:
         await check_topics(self._settings)
         await check_layout(self.services.store, self._settings)
         compile_kernels(self.services.models)
-        await self.services.producer.start()
+        await self._producer.start()
         await self._follower.start()
         try:
             await asyncio.wait_for(self._follower.caught_up.wait(), _CATALOGUE_SECONDS)

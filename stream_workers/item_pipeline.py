@@ -41,7 +41,7 @@ class ItemPipeline(Pipeline):
         await self._load(leaders)
         self._stage.lead(leaders)
 
-    async def _apply(self, batch: Batch, writer: PartitionWriter) -> None:
+    async def apply(self, batch: Batch, writer: PartitionWriter) -> None:
         signals, letters = self._decode(batch, writer)
         await self._services.producer.send(letters)
         await self._load(self._stage.missing(signals))
@@ -53,6 +53,10 @@ class ItemPipeline(Pipeline):
         self._services.counters.dead_letters += len(letters)
 
     async def _idle(self, writer: PartitionWriter) -> None:
+        await self.flush(writer)
+
+    async def flush(self, writer: PartitionWriter) -> None:
+        """Commit what waits in memory."""
         await self._commit(writer, {})
 
     def _idle_seconds(self) -> float | None:

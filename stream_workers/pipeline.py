@@ -71,7 +71,7 @@ class Pipeline(ABC):
         """Forget everything in memory and begin from what the store holds."""
 
     @abstractmethod
-    async def _apply(self, batch: Batch, writer: PartitionWriter) -> None:
+    async def apply(self, batch: Batch, writer: PartitionWriter) -> None:
         """Apply and commit a batch.
 
         Raises:
@@ -79,7 +79,7 @@ class Pipeline(ABC):
         """
 
     async def _idle(self, writer: PartitionWriter) -> None:
-        """Work that is due when no records wait. Raises as `_apply`."""
+        """Work that is due when no records wait. Raises as `apply`."""
 
     def _idle_seconds(self) -> float | None:
         """Seconds until `_idle` is due; None: not at all."""
@@ -94,10 +94,15 @@ class Pipeline(ABC):
         Raises:
             StoreUnavailable: the store does not answer.
         """
-        self._writer = await self._services.store.claim(self._watermarks_key())
-        await self._restart(self._writer)
+        await self.begin()
         self._task = asyncio.create_task(self._run(), name=f"{type(self).__name__}-{self.partition}")
         return self._positions()
+
+    async def begin(self) -> PartitionWriter:
+        """Claim the partition and take over the stored state, without running; `apply` may then be called directly."""
+        self._writer = await self._services.store.claim(self._watermarks_key())
+        await self._restart(self._writer)
+        return self._writer
 
     def started(self, topic: str, epoch: int) -> None:
         """Records of this topic are taken from this epoch on."""
@@ -161,7 +166,7 @@ class Pipeline(ABC):
             assert self._writer is not None  # noqa: S101 - `open` set it
             try:
                 if batch.records:
-                    await self._apply(batch, self._writer)
+                    await self.apply(batch, self._writer)
                 else:
                     await self._idle(self._writer)
             except (Fenced, StoreUnavailable, KafkaUnavailable) as error:
@@ -201,7 +206,7 @@ class Pipeline(ABC):
                 before = dict(self._writer.watermarks) if self._writer else {}
                 await self._reclaim()
                 if self._writer and dict(self._writer.watermarks) == before and batch.records:
-                    await self._apply(batch, self._writer)
+                    await self.apply(batch, self._writer)
                 else:
                     await self._rewind(self._positions())
             except (Fenced, StoreUnavailable, KafkaUnavailable) as again:
@@ -216,8 +221,7 @@ class Pipeline(ABC):
     async def _reclaim(self) -> None:
         if self._writer is not None:
             await self._writer.close()
-        self._writer = await self._services.store.claim(self._watermarks_key())
-        await self._restart(self._writer)
+        await self.begin()
 
     async def _rewind(self, positions: Mapping[str, int]) -> None:
         """Drop queued records of these topics and read again from the given offsets."""

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -18,6 +18,31 @@ from schemas.events import Limits
 from schemas.settings import Settings
 from schemas.topics import MAX_OWN_MESSAGE_BYTES
 from stream_workers.handlers.settings import ModelSettings
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A record to produce."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class CatalogueSync(Protocol):
+    """Waits until the catalogue is as new as the log was at some time (`CatalogueFollower.reach`)."""
+
+    async def __call__(self, log_time_ms: int, now_ms: int) -> None:
+        """See `CatalogueFollower.reach`."""
+
+
+class RecordSink(Protocol):
+    """Where a pipeline sends records (`SignalProducer`)."""
+
+    async def send(self, records: list[Outgoing]) -> None:
+        """Produce all; returns when all are acknowledged. Raises KafkaUnavailable."""
+
 
 Rewind = Callable[[Mapping[tuple[str, int], int]], Awaitable[Mapping[tuple[str, int], int]]]
 _EFFECTS_KEPT: Final = 4096
@@ -42,17 +67,6 @@ class Counters:
     signals: int = 0
     recoveries: int = 0
     effects_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_EFFECTS_KEPT))
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """A record to produce."""
-
-    topic: str
-    partition: int | None
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class SignalProducer:
@@ -117,6 +131,7 @@ class Services:
     """Everything a pipeline uses.
 
     Attributes:
+        reach_catalogue: waits for catalogue records that are older than a batch's events.
         rewind: reads partitions again from other offsets (the consumer's).
         clock_ms: wall clock, ms since the epoch.
     """
@@ -124,8 +139,9 @@ class Services:
     settings: Settings
     models: ModelSettings
     store: FeatureStore
-    producer: SignalProducer
+    producer: RecordSink
     catalogue: Catalogue
+    reach_catalogue: CatalogueSync
     rewind: Rewind
     counters: Counters = field(default_factory=Counters)
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000

@@ -26,7 +26,7 @@ _LOG_APPEND_TIME: Final = 1
 
 
 @dataclass
-class _Decoded:
+class Decoded:
     """A batch after validation: what this partition applies, and what goes elsewhere."""
 
     batch: UserBatch = field(default_factory=UserBatch)
@@ -52,9 +52,10 @@ class UserPipeline(Pipeline):
     def _new_stage(self) -> UserStage:
         return UserStage(self.partition, self._services.models, self._services.catalogue)
 
-    async def _apply(self, batch: Batch, writer: PartitionWriter) -> None:
+    async def apply(self, batch: Batch, writer: PartitionWriter) -> None:
         services = self._services
-        decoded = self._decode(batch, writer)
+        decoded = self.decode(batch, writer)
+        await self._join_catalogue(decoded.batch)
         missing = self._stage.missing(decoded.batch)
         stored = await services.store.read([user_key(self.partition, user) for user in missing])
         damaged = self._stage.load(missing, stored)
@@ -67,9 +68,15 @@ class UserPipeline(Pipeline):
         self._count(decoded, output)
         self._stage.shrink()
 
-    def _decode(self, batch: Batch, writer: PartitionWriter) -> _Decoded:
+    async def _join_catalogue(self, batch: UserBatch) -> None:
+        """An item published before an event must be known when the event is applied, or the event adds to no category."""
+        unknown = [e for e, item in enumerate(batch.items) if item not in self._services.catalogue]
+        if unknown:
+            await self._services.reach_catalogue(max(batch.appended[e] for e in unknown), self._services.clock_ms())
+
+    def decode(self, batch: Batch, writer: PartitionWriter) -> Decoded:
         """Validate in the order of the log; sort out what is bad or belongs to another partition."""
-        decoded = _Decoded()
+        decoded = Decoded()
         for record in _in_log_order(batch):
             if record.offset <= writer.watermarks.get(record.topic, -1):
                 continue
@@ -83,7 +90,7 @@ class UserPipeline(Pipeline):
                 decoded.outgoing.append(dead_letter(record, error, self._services.clock_ms()))
         return decoded
 
-    def _take_event(self, record: ConsumerRecord, decoded: _Decoded) -> None:
+    def _take_event(self, record: ConsumerRecord, decoded: Decoded) -> None:
         # The broker's time where the topic has it; a producer's own time may be anything.
         log_time = record.timestamp if record.timestamp_type == _LOG_APPEND_TIME else self._services.clock_ms()
         event = parse_event(record.topic, record.value, log_time, self._services.limits)
@@ -95,7 +102,7 @@ class UserPipeline(Pipeline):
         identity = origin if event.event_id is None else None
         decoded.batch.append(event, record.topic, record.offset, record.timestamp, identity)
 
-    def _take_profile(self, record: ConsumerRecord, decoded: _Decoded) -> None:
+    def _take_profile(self, record: ConsumerRecord, decoded: Decoded) -> None:
         user_id = (record.key or b"").decode(errors="replace") if record.value is None else parse_user(record.value).user_id
         if not user_id:
             raise InvalidEvent("invalid", "a null value needs the user id as its key")
@@ -105,7 +112,7 @@ class UserPipeline(Pipeline):
             return
         decoded.batch.profiles.append((user_id, record.value, record.timestamp))
 
-    def _forward(self, record: ConsumerRecord, user_id: str, target: int, origin: str | None, decoded: _Decoded) -> None:
+    def _forward(self, record: ConsumerRecord, user_id: str, target: int, origin: str | None, decoded: Decoded) -> None:
         """Send a record on to the partition of its user. Its place in the log becomes its identity, so that a repeat is known."""
         if origin is not None:
             raise InvalidEvent("wrong_partition", f"forwarded here although user {user_id!r} belongs to partition {target}")
@@ -113,7 +120,7 @@ class UserPipeline(Pipeline):
         decoded.forwarded += 1
         decoded.outgoing.append(Outgoing(record.topic, target, user_id.encode(), record.value, ((ORIGIN_HEADER, place),)))
 
-    def _count(self, decoded: _Decoded, output: StageOutput) -> None:
+    def _count(self, decoded: Decoded, output: StageOutput) -> None:
         counters, now = self._services.counters, self._services.clock_ms()
         counters.events += output.applied
         counters.duplicates += output.duplicates

@@ -1,0 +1,1 @@
+"""The `freshet` command line: the local stack, producers, verification, the demo."""
