@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from feature_store.item_blob import ItemState, unpack_item
 from feature_store.packing import CorruptBlob
-from feature_store.user_blob import UserState, unpack_user
+from feature_store.user_blob import EVENT_ID_BYTES, UserState, unpack_user
 
 RELATIVE: Final = 1e-3
 """Affinities and neighbour weights are stored as float32 and summed in the order of arrival."""
@@ -70,11 +70,19 @@ def _presence(blob: bytes | None) -> str:
 
 
 def _user_fields(key: str, expected: UserState, found: UserState, sure_affinities: bool) -> Iterator[Difference]:
-    for name in ("counts", "history", "newest", "forgotten", "seen"):
+    for name in ("counts", "history", "newest", "forgotten"):
         if getattr(expected, name) != getattr(found, name):
             yield Difference(key, name, getattr(expected, name), getattr(found, name))
+    if _hashes(expected) != _hashes(found):
+        yield Difference(key, "seen", expected.seen, found.seen)
     if sure_affinities and not _close(expected.affinities, found.affinities):
         yield Difference(key, "affinities", expected.affinities, found.affinities)
+
+
+def _hashes(state: UserState) -> dict[int, set[bytes]]:
+    """Hashes of event ids by hour; their order within an hour is the order in which the topics were read."""
+    size = EVENT_ID_BYTES
+    return {hour: {ids[at : at + size] for at in range(0, len(ids), size)} for hour, ids in state.seen.items()}
 
 
 def _item_fields(key: str, expected: ItemState, found: ItemState, places: int) -> Iterator[Difference]:

@@ -94,8 +94,9 @@ def replay(
     _announce(source, start, total, say)
     create_topics(settings, say)
     shift_ms = _shift_to_now(source, start, total) if shift_to_now else 0
-    items = 0 if skip_items else _send_catalogue(servers, source, shift_ms)
-    run = _Run(Sender(servers), speed, start, total, tick)
+    sender = Sender(servers)
+    items = 0 if skip_items else _send_catalogue(sender, source, shift_ms)
+    run = _Run(sender, speed, start, total, tick)
     begun = time.monotonic()
     _send_events(run, source, shift_ms, say)
     return ReplayReport(total, items, time.monotonic() - begun, source.faults.bad)
@@ -132,9 +133,8 @@ def _shift_to_now(source: Source, start: int, total: int) -> int:
     return 0 if last_ms is None else time.time_ns() // 1_000_000 - last_ms
 
 
-def _send_catalogue(servers: str, source: Source, shift_ms: int) -> int:
-    """Send and settle items and users; the number of items."""
-    sender = Sender(servers)
+def _send_catalogue(sender: Sender, source: Source, shift_ms: int) -> int:
+    """Send items and users and wait for their acknowledgement; the number of items."""
     items = 0
     for item in source.items():
         sender.send(ITEMS, item["item_id"], orjson.dumps(_created_at_shifted(item, shift_ms)), items)

@@ -16,20 +16,18 @@ from faust.types import TP
 
 from feature_store.catalogue import Catalogue
 from feature_store.catalogue_follower import CatalogueFollower
-from feature_store.keys import LAYOUT
-from feature_store.port import FeatureStore
 from feature_store.redis_store import RedisStore
 from schemas.errors import InvalidSettings, KafkaUnavailable, LayoutMismatch
 from schemas.settings import Settings
 from schemas.topics import ITEM_STAGE_TOPICS, USER_STAGE_TOPICS, declared_topics
 from stream_workers.handlers.settings import ModelSettings
+from stream_workers.layout import check_layout
 from stream_workers.runtime import Runtime
 from stream_workers.services import Services, SignalProducer
 from stream_workers.vital_signs import VitalSigns
 from stream_workers.warm_up import compile_kernels
 
 log = logging.getLogger(__name__)
-FORMAT: Final = 1
 _CATALOGUE_SECONDS: Final = 30.0
 _FETCH_RECORDS: Final = 2000
 
@@ -148,22 +146,6 @@ async def check_topics(settings: Settings) -> None:
         raise KafkaUnavailable(f"Kafka {settings.kafka} has no topics {', '.join(missing)}; run `freshet topics`")
     if wrong := [f"{name}: {found[name]}" for name, count in wanted.items() if found[name] != count]:
         raise LayoutMismatch(f"partition counts are not FRESHET_PARTITIONS={settings.partitions}: {', '.join(wrong)}")
-
-
-async def check_layout(store: FeatureStore, settings: Settings) -> None:
-    """The store was written with this partition count, or never.
-
-    Raises:
-        LayoutMismatch: it was written with another one.
-        StoreUnavailable: Redis does not answer.
-    """
-    wanted = b'{"partitions":%d,"format":%d}' % (settings.partitions, FORMAT)
-    stored = await store.put_if_absent(LAYOUT, wanted)
-    if stored != wanted:
-        raise LayoutMismatch(
-            f"the feature store was written with {stored.decode(errors='replace')}, these settings mean {wanted.decode()}; "
-            "use the old partition count, or flush the store and let the log rebuild it"
-        )
 
 
 def run(settings: Settings) -> None:

@@ -59,8 +59,9 @@ class ItemPipeline(Pipeline):
         """Commit what waits in memory."""
         await self._commit(writer, {})
 
-    def _idle_seconds(self) -> float | None:
-        return None if self._trending_due is None else max(0.0, self._trending_due - time.monotonic())
+    def _idle_seconds(self) -> float:
+        probe = super()._idle_seconds()
+        return probe if self._trending_due is None else min(probe, max(0.0, self._trending_due - time.monotonic()))
 
     async def _commit(self, writer: PartitionWriter, watermarks: dict[str, int]) -> None:
         puts = self._stage.changes()

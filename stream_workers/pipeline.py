@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from feature_store.port import PartitionWriter
+from feature_store.port import PartitionWriter, Writes
 from schemas.errors import Fenced, FreshetError, KafkaUnavailable, StoreUnavailable
 from stream_workers.services import Services
 from stream_workers.transport import FetchedRecords
@@ -23,6 +23,7 @@ from stream_workers.transport import FetchedRecords
 log = logging.getLogger(__name__)
 _BACKOFF_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 _DRAIN_SECONDS: Final = 5.0
+_PROBE_SECONDS: Final = 2.0
 COMPACTED: Final = frozenset({"items", "users"})
 
 
@@ -79,11 +80,16 @@ class Pipeline(ABC):
         """
 
     async def _idle(self, writer: PartitionWriter) -> None:
-        """Work that is due when no records wait. Raises as `apply`."""
+        """Work that is due when no records wait: here, an empty commit, which notices a flushed store or another owner.
 
-    def _idle_seconds(self) -> float | None:
-        """Seconds until `_idle` is due; None: not at all."""
-        return None
+        Raises:
+            Fenced, StoreUnavailable: as `apply`.
+        """
+        await writer.commit(Writes())
+
+    def _idle_seconds(self) -> float:
+        """Seconds until `_idle` is due."""
+        return _PROBE_SECONDS
 
     async def open(self) -> dict[str, int]:
         """Claim the partition and begin to run.

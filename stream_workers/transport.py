@@ -10,6 +10,7 @@ partitions are assigned by range, which gives partition p of every topic to the 
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -97,10 +98,25 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         return {tp: self._epochs[tp] for tp in positions if tp in self._epochs}
 
 
+class _NoReadOffsets(UserDict[TP, int | None]):
+    """Faust drops what is before the last offset it saw. After a rewind that would be everything, and one late message from before
+    the rewind is enough to bring the old offset back. Epochs tell old from new here, so nothing is remembered."""
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        """Forget it."""
+
+
 class Consumer(stock.Consumer):
     """Yields one message per partition and fetch."""
 
     _thread: ConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _NoReadOffsets()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -114,10 +130,7 @@ class Consumer(stock.Consumer):
 
     async def rewind(self, positions: Mapping[TP, int]) -> dict[TP, int]:
         """Read again from these offsets, after the store lost its latest writes; returns the new epochs."""
-        epochs = await self._thread.rewind(positions)
-        for tp, offset in positions.items():
-            self._read_offset[tp] = offset or None
-        return epochs
+        return await self._thread.rewind(positions)
 
     def _to_message(self, tp: TP, fetched: FetchedRecords) -> ConsumerMessage:
         first = fetched.records[0]

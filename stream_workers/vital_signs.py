@@ -13,6 +13,7 @@ import orjson
 
 from feature_store.keys import worker_key
 from schemas.errors import StoreUnavailable
+from stream_workers.layout import check_layout
 from stream_workers.runtime import Runtime
 from stream_workers.services import Services
 
@@ -46,6 +47,7 @@ class VitalSigns:
         """Beat until stopped."""
         while not self._stopping.is_set():
             try:
+                await check_layout(self._services.store, self._services.settings)  # writes it again after a flush
                 await self._services.store.put(self._key, orjson.dumps(self.report()), _EXPIRE_SECONDS)
                 await self._sweep()
             except StoreUnavailable as error:

@@ -1,0 +1,41 @@
+"""Real Kafka and Redis for the integration tests: testcontainers where a Docker engine runs, native processes elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import Settings
+from tests.live import Live
+from tests.servers import TestServers, start_servers
+
+DATA = Path(os.environ.get("FRESHET_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with the public data sets."""
+    if not DATA.is_dir():
+        pytest.skip("no data sets: FRESHET_DATA is not set")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def stack_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServers]:
+    """One Kafka and one Redis for the whole session, shared by tests that do not mind each other's records."""
+    with start_servers(tmp_path_factory.mktemp("shared-servers")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A Kafka and a Redis for one test module alone, with all topics, and means to run workers and the API on them."""
+    folder = tmp_path_factory.mktemp("live")
+    with start_servers(folder) as servers:
+        settings = Settings.from_environment({}, kafka=servers.kafka, redis=servers.redis, session_timeout_ms=2000)
+        with Live(servers, settings, folder) as running:
+            running.create_topics()
+            yield running
