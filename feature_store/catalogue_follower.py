@@ -21,7 +21,8 @@ _REACH_SECONDS: Final = 2.0
 
 
 class CatalogueFollower:
-    """Follows `items` in the background and comes back after failures; a record that is no item is skipped (the worker dead-letters it).
+    """Follows `items` in the background and comes back after failures; a record that is no item is skipped (the worker dead-letters
+    it).
 
     Args:
         kafka: bootstrap servers.

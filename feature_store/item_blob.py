@@ -1,7 +1,8 @@
 """The state of an item as bytes.
 
-Layout, little endian (see `packing` for the envelope): header; counts by event type; decayed counts (float64); window buckets, as few bytes
-each as the largest needs; co-visitation weights (float32) and the ids of the co-visited items. 50 neighbours take 600 to 900 bytes.
+Layout, little endian (see `packing` for the envelope): header; counts by event type; decayed counts (float64); window buckets, as
+few bytes each as the largest needs; co-visitation weights (float32) and the ids of the co-visited items. 50 neighbours take 600 to
+900 bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_store.packing import CorruptBlob, NarrowRows, sealed, unpack_ids, unpack_unsigned, unsealed
+from feature_store.packing import CorruptBlob, NarrowRows, pack_id, sealed, unpack_ids, unpack_unsigned, unsealed
 from feature_store.user_blob import TYPES
 from schemas.horizons import HALF_LIVES, TOTAL_BUCKETS, WINDOWS
 
@@ -156,18 +157,18 @@ class Neighbours(NamedTuple):
         ids: co-visited items.
         weights: float32[len(ids)] at `weights_at`.
         weights_at: moment to which the weights are decayed, ms.
-        count: decayed count with the longest half-life, at `newest` (ms).
+        audience: decayed count with the longest half-life, at `newest` (ms).
     """
 
     ids: list[str]
     weights: NDArray[np.float32]
     weights_at: int
-    count: float
+    audience: float
     newest: int
 
 
 def unpack_neighbours(blob: bytes) -> Neighbours:
-    """Only the co-visited items and the popularity of an item; a third of the time of `unpack_item`, of which a request needs twenty.
+    """Only the co-visited items and the popularity of an item: a request needs those of twenty items.
 
     Raises:
         CorruptBlob: damaged, or written by another version.
@@ -176,11 +177,21 @@ def unpack_neighbours(blob: bytes) -> Neighbours:
     try:
         _, counts_in, buckets_in, length, newest, neighbours_at = _HEADER.unpack_from(body)
         decayed_at = _HEADER.size + TYPES * counts_in
-        count = _DECAYED.unpack_from(body, decayed_at + 8 * (HORIZONS - 1))[0]
+        audience = _DECAYED.unpack_from(body, decayed_at + 8 * (HORIZONS - 1))[0]
         at = decayed_at + 8 * HORIZONS + TOTAL_BUCKETS * buckets_in
         weights = np.frombuffer(body, "<f4", length, at)
-        ids, _ = unpack_ids(body, at + 4 * length, length)
+        ids = _unpack_short_numbers(body, at + 4 * length, length) or unpack_ids(body, at + 4 * length, length)[0]
     except (struct.error, IndexError, ValueError) as error:
         raise CorruptBlob(f"item blob: {error}") from error
-    return Neighbours(ids, weights, neighbours_at, count, newest)
+    return Neighbours(ids, weights, neighbours_at, audience, newest)
 
+
+_SHORT_NUMBER: Final = pack_id("0")[:1]  # the tag of ids that are decimal numbers below 2^24
+
+
+def _unpack_short_numbers(body: bytes, at: int, count: int) -> list[str] | None:
+    """`unpack_ids` where every id is a short number, ten times as fast; None where one is not."""
+    packed = body[at : at + 4 * count]
+    if not count or packed[::4] != _SHORT_NUMBER * count:
+        return None
+    return list(map(str, (np.frombuffer(packed, "<u4", count) >> 8).tolist()))

@@ -1,4 +1,4 @@
-"""The feature store in a dict: for replay, `freshet verify` and unit tests. Same semantics as Redis, fencing and expiry included."""
+"""The feature store in a dict, for replay, `freshet verify` and unit tests; fencing and expiry as in Redis."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ class MemoryWriter:
             raise Fenced(f"{self._key.decode()} was written by another worker or flushed")
         for key in writes.deletes:
             store.blobs.pop(key, None)
+            store.deadlines.pop(key, None)
         for key, blob in writes.puts.items():
             store.blobs[key] = blob
             store.deadlines.pop(key, None)
+        if not writes.watermarks:  # as WATCH of the watermarks sees it: others are not fenced
+            return
         self._watermarks.update(writes.watermarks)
         store.marks[self._key] = dict(self._watermarks)
         self._version += 1

@@ -1,6 +1,7 @@
 """Bytes of ids and numbers: what the blobs of users and items are made of.
 
-Every blob is `version u8 | body | crc32 u32`, little endian. The checksum turns a damaged blob into an error instead of a wrong answer.
+Every blob is `version u8 | body | crc32 u32`, little endian. The checksum turns a damaged blob into an error instead of a wrong
+answer.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def unpack_ids(blob: bytes, at: int, count: int) -> tuple[list[str], int]:
             at = end
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise CorruptBlob(f"ids end too early at byte {at}") from error
+    if at > len(blob):
+        raise CorruptBlob(f"ids end too early at byte {at}")
     return ids, at
 
 

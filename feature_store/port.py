@@ -52,8 +52,8 @@ class FeatureStore(Protocol):
         """
 
     async def claim(self, watermarks_key: bytes) -> PartitionWriter:
-        """Become the writer of the partition whose watermarks live under this key. A later claim fences an earlier one's next commit
-        only if something was written in between; two writers never interleave.
+        """Become the writer of the partition whose watermarks live under this key. A later claim fences an earlier one's next
+        commit only if something was written in between; two writers never interleave.
 
         Raises:
             StoreUnavailable: the store does not answer.

@@ -1,8 +1,8 @@
 """The state of a user as bytes.
 
-Layout, little endian (see `packing` for the envelope): header; counts by event type; event times as distance to the newest, as few bytes
-each as the oldest needs; event types, two per byte; item ids; affinities (float32) and their category names; the ids of recent events,
-6 bytes of hash each, grouped by the hour in which the log took them in. 50 events take 500 to 800 bytes.
+Layout, little endian (see `packing` for the envelope): header; counts by event type; event times as distance to the newest, as few
+bytes each as the oldest needs; event types, two per byte; item ids; affinities (float32) and their category names; the ids of
+recent events, 6 bytes of hash each, grouped by the hour in which the log took them in. 50 events take 500 to 800 bytes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class UserColumns(NamedTuple):
         types: uint8[D, N].
         timestamps: int64[D, N].
         categories: int32[D, A], index into `category_bytes`; -1 behind the last.
-        weights: float64[D, A].
+        weights: float32[D, A].
         seen: per user, hour to hashes.
     """
 
@@ -83,7 +83,7 @@ class UserColumns(NamedTuple):
     types: NDArray[np.uint8]
     timestamps: NDArray[np.int64]
     categories: NDArray[np.int32]
-    weights: NDArray[np.float64]
+    weights: NDArray[np.float32]
     seen: Sequence[Mapping[int, bytes | bytearray]]
 
 
@@ -156,6 +156,8 @@ def _unpack_body(body: bytes) -> UserState:
         hour, count = _GROUP.unpack_from(body, at)
         at += _GROUP.size + count * EVENT_ID_BYTES
         seen[hour] = body[at - count * EVENT_ID_BYTES : at]
+    if at > len(body):
+        raise CorruptBlob(f"event ids end too early at byte {at}")
     return UserState(
         counts=counts,
         history=list(map(HistoryEntry, items, types, times)),

@@ -1,4 +1,4 @@
-"""Reads partitions of the log from their start to given offsets, several topics merged in the order in which the log took records in."""
+"""Reads partitions of the log up to given offsets, several topics merged by log time."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ async def read_merged(
         # What is newer than the newest known record of an unfinished partition must wait: older ones may still come.
         bound = min((waiting[tp][-1].timestamp if waiting[tp] else -1 for tp in waiting.keys() - finished), default=None)
         ready = []
-        for tp in waiting:
-            cut = sum(1 for r in waiting[tp] if r.timestamp <= bound) if bound is not None else len(waiting[tp])
-            ready.append(waiting[tp][:cut])
-            waiting[tp] = waiting[tp][cut:]
+        for tp, records in waiting.items():
+            cut = len(records) if bound is None else sum(record.timestamp <= bound for record in records)
+            ready.append(records[:cut])
+            waiting[tp] = records[cut:]
         merged = list(heapq.merge(*ready, key=lambda record: record.timestamp))
         for start in range(0, len(merged), chunk):
             yield merged[start : start + chunk]

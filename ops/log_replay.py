@@ -46,9 +46,7 @@ class LogReplay:
         self.unsure: set[str] = set()
         self.events = 0
         models = ModelSettings.from_settings(settings)
-        self._services = Services(
-            settings, models, self.store, self._signals, catalogue, reach_catalogue=_at_once, rewind=_never
-        )
+        self._services = Services(settings, models, self.store, self._signals, catalogue, reach_catalogue=_at_once, rewind=_never)
         self._users: dict[int, tuple[UserPipeline, PartitionWriter]] = {}
         self._items: dict[int, tuple[ItemPipeline, PartitionWriter]] = {}
         self._signal_offsets: dict[int, int] = defaultdict(int)

@@ -42,6 +42,7 @@ class ItemPipeline(Pipeline):
         self._stage.lead(leaders)
 
     async def apply(self, batch: Batch, writer: PartitionWriter) -> None:
+        """See `Pipeline.apply`."""
         signals, letters = self._decode(batch, writer)
         await self._services.producer.send(letters)
         await self._load(self._stage.missing(signals))

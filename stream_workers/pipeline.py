@@ -1,7 +1,7 @@
-"""The loop of one partition of one stage: take lists of records, apply them, send what follows, commit; recover when a server is lost.
+"""The loop of one partition of one stage: take lists of records, apply, send what follows, commit; recover when a server is lost.
 
-Order of a batch: (1) what it sends to Kafka is acknowledged, (2) its writes and watermarks enter the store in one transaction. A crash between
-the two sends the same records again, and their receivers skip them.
+Order of a batch: (1) what it sends to Kafka is acknowledged, (2) its writes and watermarks enter the store in one transaction.
+A crash between the two sends the same records again, and their receivers skip them.
 """
 
 from __future__ import annotations
@@ -240,4 +240,3 @@ class Pipeline(ABC):
         epochs = await self._services.rewind({(topic, self.partition): offset for topic, offset in positions.items()})
         for (topic, _), epoch in epochs.items():
             self._epochs[topic] = epoch
-

@@ -1,10 +1,11 @@
 """A transport for Faust that delivers lists: each fetched run of one partition's records becomes ONE message.
 
-Faust spends about 0.2 ms on every message (a coroutine hop, a queue, an ack) before any work is done; with lists that is paid once per
-fetch. Agents, rebalancing, commits and the web view stay Faust's. Registered as the `batching` transport: `broker="batching://host:port"`.
+Faust spends about 0.2 ms on every message (a coroutine hop, a queue, an ack) before any work is done; with lists that is paid once
+per fetch. Agents, rebalancing, commits and the web view stay Faust's. Registered as the `batching` transport:
+`broker="batching://host:port"`.
 
-Three things differ from the stock aiokafka transport, all because the feature store's watermarks, not Kafka's commits, say what is done:
-positions after a rebalance come from `app.freshet_runtime`; commits to Kafka only mirror those watermarks, for lag monitors;
+Three things differ from the stock aiokafka transport, all because the feature store's watermarks, not Kafka's commits, say what is
+done: positions after a rebalance come from `app.freshet_runtime`; commits to Kafka only mirror those watermarks, for lag monitors;
 partitions are assigned by range, which gives partition p of every topic to the same worker (round-robin does not).
 """
 
@@ -21,7 +22,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
 FETCH_WAIT_MS = 20
-"""How long the broker may hold a fetch that finds nothing. A fetch is not repeated for other partitions meanwhile, so this bounds latency."""
+"""How long the broker may hold a fetch that finds nothing. Other partitions are not fetched meanwhile: this bounds latency."""
 
 
 class FetchedRecords(NamedTuple):
@@ -76,7 +77,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
         )
 
-    async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:  # noqa: ASYNC109 - Faust's signature
         fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         # No await between the fetch and the stamp: `rewind` runs in this thread's loop too and cannot come between.
         return {tp: [FetchedRecords(records, self._epochs.get(TP(*tp), 0))] for tp, records in fetched.items() if records}

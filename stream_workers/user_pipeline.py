@@ -53,6 +53,7 @@ class UserPipeline(Pipeline):
         return UserStage(self.partition, self._services.models, self._services.catalogue)
 
     async def apply(self, batch: Batch, writer: PartitionWriter) -> None:
+        """See `Pipeline.apply`."""
         services = self._services
         decoded = self.decode(batch, writer)
         await self._join_catalogue(decoded.batch)

@@ -15,7 +15,9 @@ def compile_kernels(settings: ModelSettings) -> None:
     """Run every kernel once; numba keeps the machine code on disk, so this takes seconds only the first time."""
     batch = UserBatch()
     for offset in range(2):
-        batch.append(Event("user", f"item{offset}", EventType.CLICK, EARLIEST_MS + offset, None), "clicks", offset, EARLIEST_MS, None)
+        batch.append(
+            Event("user", f"item{offset}", EventType.CLICK, EARLIEST_MS + offset, None), "clicks", offset, EARLIEST_MS, None
+        )
     users = UserStage(0, settings, Catalogue())
     users.load(users.missing(batch), [None])
     for _, value in users.apply(batch, EARLIEST_MS).messages:

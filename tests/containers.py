@@ -71,7 +71,9 @@ def kafka_container(image: str, port: int) -> DockerContainer:
 
 def redis_container(image: str, port: int) -> DockerContainer:
     """A Redis with an append-only file."""
-    container = DockerContainer(image).with_bind_ports(6379, port).with_command("redis-server --appendonly yes --appendfsync everysec")
+    container = (
+        DockerContainer(image).with_bind_ports(6379, port).with_command("redis-server --appendonly yes --appendfsync everysec")
+    )
     return container.waiting_for(LogMessageWaitStrategy("Ready to accept connections").with_startup_timeout(60))
 
 

@@ -126,7 +126,8 @@ class Live:
         """Write records and wait for all acknowledgements; `partition` overrides the partitioner."""
         failures: list[str] = []
         producer = Producer(
-            {"bootstrap.servers": self.servers.kafka, "partitioner": "murmur2_random", "linger.ms": 2, "message.max.bytes": 8_000_000,
+            {"bootstrap.servers": self.servers.kafka, "partitioner": "murmur2_random", "linger.ms": 2, "message.max.bytes":
+            8_000_000,
              "enable.idempotence": True}
         )  # fmt: skip
         for record in records:

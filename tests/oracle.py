@@ -35,7 +35,7 @@ class Made(NamedTuple):
 
 
 def make_events(count: int, users: int, items: int, seed: int, duplicates: float = 0.05, misplaced: float = 0.01) -> list[Made]:
-    """Events of all types; some out of order, some twice (same event id), some on the wrong partition. No two have the same time."""
+    """Events of all types; some late, some twice (same event id), some on the wrong partition. No two have the same time."""
     rng = random.Random(seed)
     start = START + seed * 1_000_000_000  # streams of different seeds do not share a time
     made: list[Made] = []

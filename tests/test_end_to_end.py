@@ -23,14 +23,19 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def api(live: Live) -> Iterator[str]:
     """A worker and an API over a small catalogue in which a1..a9 are taken together, and b1..b9."""
-    items = [("items", f"{g}{n}", orjson.dumps({"item_id": f"{g}{n}", "title": f"Film {g}{n}"})) for g in "ab" for n in range(1, 10)]
+    items = [
+        ("items", f"{g}{n}", orjson.dumps({"item_id": f"{g}{n}", "title": f"Film {g}{n}"})) for g in "ab" for n in range(1, 10)
+    ]
     live.produce(items)
     now = int(time.time() * 1000) - 3_600_000
     rng = random.Random(5)
     crowd = []
     for u in range(60):
         group = "ab"[u % 2]
-        crowd += [("clicks", f"crowd{u}", event(f"crowd{u}", f"{group}{n}", now + rng.randrange(1000))) for n in rng.sample(range(1, 10), 6)]
+        crowd += [
+            ("clicks", f"crowd{u}", event(f"crowd{u}", f"{group}{n}", now + rng.randrange(1000)))
+            for n in rng.sample(range(1, 10), 6)
+        ]
     live.produce(crowd)
     live.worker()
     url = live.api()

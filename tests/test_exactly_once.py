@@ -31,7 +31,9 @@ def test_kill_9_at_twenty_random_moments(live: Live, history: list[oracle.Made])
     for kill in range(KILLS):
         worker = live.worker(wait=False)
         before = live.applied()
-        moved = wait_until(lambda before=before: live.applied() > before or live.applied() >= EVENTS, 60, "the worker to apply events")
+        moved = wait_until(
+            lambda before=before: live.applied() > before or live.applied() >= EVENTS, 60, "the worker to apply events"
+        )
         assert moved
         # Not before this kill's share of the log: otherwise the first workers would do it all.
         while live.applied() < share * kill and worker.poll() is None:

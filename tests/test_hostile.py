@@ -42,7 +42,9 @@ def hostile_value(rng: random.Random, now: int) -> bytes | None:
         lambda: broken(user_id=rng.choice([1, None, [], {}, True, "", "a\x00b", "line\nbreak", "x" * 257, "ü" * 200])),
         lambda: broken(item_id=rng.choice([1.5, None, ["i"], "", "tab\t", "y" * 300])),
         lambda: broken(timestamp=rng.choice([None, "", "yesterday", "2026-01-01", "2026-01-01T00:00:00", 1.5, True, -1, 0, "NaN"])),
-        lambda: broken(timestamp=rng.choice([now + 3_600_000, 4_102_444_800_000, 10**30, "2100-01-01T00:00:00Z", "1900-01-01T00:00:00Z"])),
+        lambda: broken(
+            timestamp=rng.choice([now + 3_600_000, 4_102_444_800_000, 10**30, "2100-01-01T00:00:00Z", "1900-01-01T00:00:00Z"])
+        ),
         lambda: text.replace(str(now).encode(), rng.choice([b"NaN", b"Infinity", b"-Infinity", b"1e400"])),
         lambda: text[:-1] + b',"context":{"a":NaN}}',
         lambda: text.replace(b"victim", b"\xff\xfe\x80"),
@@ -58,7 +60,9 @@ def test_ten_thousand_hostile_messages_among_good_ones(live: Live) -> None:
     now = int(time.time() * 1000)
     worker = live.worker()
     hostile: list[Record] = [(rng.choice(TOPICS), f"k{n % 97}", hostile_value(rng, now)) for n in range(HOSTILE)]
-    good: list[Record] = [("clicks", f"good{n % 50}", event(f"good{n % 50}", f"i{n % 20}", now - n, event_id=f"g{n}")) for n in range(3000)]
+    good: list[Record] = [
+        ("clicks", f"good{n % 50}", event(f"good{n % 50}", f"i{n % 20}", now - n, event_id=f"g{n}")) for n in range(3000)
+    ]
     mixed = hostile + good
     rng.shuffle(mixed)
     live.produce(mixed)
@@ -80,8 +84,9 @@ def test_ten_thousand_hostile_messages_among_good_ones(live: Live) -> None:
     assert reasons >= {"empty", "not_json", "invalid", "bad_timestamp", "timestamp_too_old", "timestamp_in_future", "too_large"}
     originals = {(m.topic(), m.partition(), m.offset()): m.value() for topic in TOPICS for m in live.read_topic(topic)}
     for letter in rng.sample(letters, 200):
-
-        assert base64.b64decode(letter["value_base64"]) == (originals[letter["topic"], letter["partition"], letter["offset"]] or b"")
+        assert base64.b64decode(letter["value_base64"]) == (
+            originals[letter["topic"], letter["partition"], letter["offset"]] or b""
+        )
 
 
 def test_hostile_catalogue_profiles_and_signals(live: Live) -> None:
@@ -89,7 +94,12 @@ def test_hostile_catalogue_profiles_and_signals(live: Live) -> None:
     before = len(live.read_topic("dead-letters"))
     bad = [b"{", b"[]", b'{"item_id": 5}', b'{"item_id": "x", "categories": "Horror"}', rng.randbytes(50), b'{"user_id": ""}']
     live.produce([(topic, "key", value) for topic in ("items", "users", "item-signals") for value in bad])
-    live.produce([("items", "fine", orjson.dumps({"item_id": "fine", "title": "Fine"})), ("clicks", "after", event("after", "fine", int(time.time() * 1000)))])
+    live.produce(
+        [
+            ("items", "fine", orjson.dumps({"item_id": "fine", "title": "Fine"})),
+            ("clicks", "after", event("after", "fine", int(time.time() * 1000))),
+        ]
+    )
     live.settle(60)
     assert len(live.read_topic("dead-letters")) - before == 3 * len(bad)
     state = live.user("after")

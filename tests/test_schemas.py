@@ -39,9 +39,6 @@ def refusal(value: bytes | None, topic: str = "clicks") -> InvalidEvent:
     return caught.value
 
 
-# --- events ---------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("topic", ["views", "clicks"])
 def test_the_topic_decides_the_type_of_a_view_or_click(topic: str) -> None:
     assert parse(topic).type == TYPE_NAMES.index(topic[:-1])
@@ -120,8 +117,8 @@ def test_a_detail_stays_short_whatever_the_value() -> None:
 
 
 def test_the_bounds_of_time_are_themselves_accepted() -> None:
-    assert parse(timestamp=EARLIEST_MS).timestamp == EARLIEST_MS
-    assert parse(timestamp=NOW + 300_000).timestamp == NOW + 300_000
+    for bound in (EARLIEST_MS, NOW + 300_000):
+        assert parse(timestamp=bound).timestamp == bound
 
 
 def accepted_or_refused(topic: str, value: bytes) -> None:
@@ -178,9 +175,6 @@ def test_the_limits_are_settings() -> None:
         parse_event("clicks", value, NOW, Limits(max_future_ms=49))
 
 
-# --- ids ------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("identifier", ["x", "x" * 256, "ü" * 128, "€" * 85, "😀" * 64, "a b", "{1}", "007", " ", "\u2028"])
 def test_ids_of_up_to_256_bytes_are_accepted(identifier: str) -> None:
     assert parse(user_id=identifier, item_id=identifier, event_id=identifier).user_id == identifier
@@ -224,9 +218,6 @@ def test_an_id_belongs_to_the_partition_of_its_utf8() -> None:
         assert partition_of(identifier, 12) == DefaultPartitioner()(identifier.encode(), every, every)
 
 
-# --- timestamps -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
     [
@@ -260,9 +251,6 @@ def test_formatting_and_parsing_are_inverse(milliseconds: int) -> None:
     assert parse_timestamp(format_timestamp(milliseconds)) == milliseconds
 
 
-# --- topics ---------------------------------------------------------------------------------------------------------------
-
-
 def test_all_topics_have_the_same_partition_count_and_the_brokers_time() -> None:
     topics = declared_topics(Settings(partitions=6))
     assert {spec.name for spec in topics} == {*EVENT_TOPICS, "impressions", "items", "users", "item-signals", "dead-letters"}
@@ -292,9 +280,6 @@ def test_signals_outlive_the_events_that_they_came_from() -> None:
     assert int(kept[ITEM_SIGNALS]["max.message.bytes"]) == int(kept["dead-letters"]["max.message.bytes"]) == MAX_OWN_MESSAGE_BYTES
 
 
-# --- settings -------------------------------------------------------------------------------------------------------------
-
-
 def test_settings_come_from_the_environment_and_flags_win() -> None:
     environment = {
         "FRESHET_PARTITIONS": "8",
@@ -306,6 +291,8 @@ def test_settings_come_from_the_environment_and_flags_win() -> None:
     made = Settings.from_environment(environment, kafka="flag:2", redis=None)
     assert (made.partitions, made.kafka, made.redis, made.linger_ms) == (8, "flag:2", None, 5)
     assert made.home.is_absolute()
+    with pytest.raises(ValueError, match="frozen"):
+        made.partitions = 3  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -314,8 +301,3 @@ def test_settings_come_from_the_environment_and_flags_win() -> None:
 def test_a_wrong_setting_is_named_with_its_value(name: str, value: str) -> None:
     with pytest.raises(InvalidSettings, match=f"FRESHET_{name}='{value}': "):
         Settings.from_environment({f"FRESHET_{name}": value})
-
-
-def test_settings_are_frozen() -> None:
-    with pytest.raises(ValueError, match="frozen"):
-        Settings().partitions = 3  # type: ignore[misc]

@@ -123,9 +123,7 @@ async def test_events_that_kafka_does_not_acknowledge_are_not_accepted() -> None
 # --- errors
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/users/a%00b", "/v1/users/a%0Ab/recommendations", "/v1/users/a%0A", "/v1/items/" + "x" * 257, "/v1/users/"]
-)
+@pytest.mark.parametrize("path", ["users/a%00b", "users/a%0Ab/recommendations", "users/a%0A", "items/" + "x" * 257, "users/"])
 async def test_ids_are_checked(path: str) -> None:
     async with World().client() as client:
         assert_problem(await client.get(f"/v1/{path}"), 422)

@@ -48,9 +48,7 @@ TOPICS = """
 import os, redis
 redis.Redis.from_url(os.environ["FRESHET_REDIS"]).incr("topics-ran:" + os.environ["FRESHET_KAFKA"])
 """
-STAND_INS = {
-    name: [sys.executable, "-c", code] for name, code in (("worker", WORKER), ("api", API), ("topics", TOPICS))
-}
+STAND_INS = {name: [sys.executable, "-c", code] for name, code in (("worker", WORKER), ("api", API), ("topics", TOPICS))}
 
 
 @pytest.fixture

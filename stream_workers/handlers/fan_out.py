@@ -69,7 +69,8 @@ def fan_out(
     for topic, chosen in _chunks(events.topics):
         within = np.zeros(len(events.items), bool)
         within[chosen] = True
-        mine = _Rows(*(column[within[rows.events]] for column in rows))
+        mask = within[rows.events]
+        mine = _Rows(rows.events[mask], rows.rows[mask], rows.others[mask], rows.weights[mask])
         for target in range(settings.partitions):
             value = _message((topic, partition), target, chosen, events, mine, items)
             if value is not None:
@@ -87,9 +88,7 @@ def _chunks(topics: list[str]) -> Iterator[tuple[str, I64]]:
             yield topic, np.array(chosen[start : start + EVENTS_PER_MESSAGE], np.int64)
 
 
-def _message(
-    source: tuple[str, int], target: int, chosen: I64, events: SourceEvents, rows: _Rows, items: Interner
-) -> bytes | None:
+def _message(source: tuple[str, int], target: int, chosen: I64, events: SourceEvents, rows: _Rows, items: Interner) -> bytes | None:
     """What the chosen events mean for the items of one partition; None if nothing."""
     owners = items.owners
     here = owners[rows.rows] == target

@@ -83,7 +83,7 @@ class ItemStage:
         return self._rows.missing(items)
 
     def load(self, items: Sequence[str], blobs: Sequence[bytes | None]) -> None:
-        """Take items from the store (None: a new item). Damaged blobs are put aside by the next `changes`; those items start anew."""
+        """Take items from the store (None: a new item). Damaged blobs are put aside by the next `changes`; their items start anew."""
         for item, blob in zip(items, blobs, strict=True):
             row = self._rows.add(item)
             if blob is None:
@@ -138,7 +138,8 @@ class ItemStage:
         """Writes of the trending lists that events since the last call may have changed.
 
         Args:
-            categories: for each category of a touched item, the items that may lead it now: its stored leaders and the touched ones;
+            categories: for each category of a touched item, the items that may lead it now: its stored leaders and the touched
+            ones;
                 all in memory.
         """
         touched = np.concatenate([np.zeros(0, np.int64), *self._touched])

@@ -77,6 +77,6 @@ class Rows:
     def _grow(self) -> None:
         for name, array in self.arrays.items():
             shape, dtype, empty = self._columns[name]
-            more = np.full((max(len(array), _FIRST), *shape), empty, dtype)
+            more: NDArray[np.generic] = np.full((max(len(array), _FIRST), *shape), empty, dtype)
             self.arrays[name] = np.concatenate((array, more))
         self._used = np.concatenate((self._used, np.zeros(max(len(self._used), _FIRST), np.int64)))

@@ -1,7 +1,7 @@
 """What the user stage tells the item stage: the values of `item-signals` (internal: msgpack of columns).
 
-One message holds what the events of one source partition mean for the items of one item partition. Each event carries its source offset,
-so the item stage can skip what it already has, whatever batches a restarted user stage cuts.
+One message holds what the events of one source partition mean for the items of one item partition. Each event carries its source
+offset, so the item stage can skip what it already has, whatever batches a restarted user stage cuts.
 """
 
 from __future__ import annotations
@@ -82,6 +82,11 @@ def _check(signals: Signals) -> None:
     pair_sizes = {len(getattr(signals, name)) for name in ("pair_events", "pair_rows", "pair_others", "pair_weights")}
     if sizes - {events} or len(pair_sizes) != 1:
         raise ValueError("columns of different lengths")
-    for column, limit in ((signals.items, ids), (signals.pair_rows, ids), (signals.pair_others, ids), (signals.pair_events, events)):
+    for column, limit in (
+        (signals.items, ids),
+        (signals.pair_rows, ids),
+        (signals.pair_others, ids),
+        (signals.pair_events, events),
+    ):
         if len(column) and (column.max() >= limit or column.min() < NOT_OWNED):
             raise ValueError("an index out of range")

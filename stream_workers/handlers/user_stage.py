@@ -104,7 +104,7 @@ class UserStage:
                 "counts": ((TYPES,), np.uint32, 0), "newest": ((), np.int64, 0), "forgotten": ((), np.int64, 0),
                 "effect_ms": ((), np.int64, 0), "length": ((), np.int32, 0), "items": ((n,), np.int32, 0),
                 "types": ((n,), np.uint8, 0), "timestamps": ((n,), np.int64, 0),
-                "categories": ((a,), np.int32, -1), "weights": ((a,), np.float64, 0.0),
+                "categories": ((a,), np.int32, -1), "weights": ((a,), np.float32, 0.0),  # as stored: a restart must change nothing
             },
             settings.cached_users,
         )  # fmt: skip
@@ -270,7 +270,7 @@ class UserStage:
         behind = np.arange(items.shape[1]) >= self._rows.arrays["length"][:, None]
         used, inverse = np.unique(np.where(behind, 0, items), return_inverse=True)
         compact = Interner(self._settings.partitions)
-        new = compact.indices([self._items.ids[i] for i in used.tolist()]) if len(self._items) else np.zeros(0, np.int64)
+        new = compact.indices([self._items.ids[i] for i in used.tolist()]) if len(self._items) else np.zeros(1, np.int64)
         self._items = compact
         self._rows.arrays["items"] = new[inverse].reshape(items.shape).astype(np.int32)
 

@@ -1,7 +1,7 @@
 """How much each user leans to each category, decayed by event time.
 
-w_c(t) = sum over events e of items in c: weight(type_e) * 2^(-(t - t_e) / H). The A strongest categories of a user are kept; the sum is
-carried at the time of the user's newest event and decayed forward when a newer one comes, so nothing is ever rescanned.
+w_c(t) = sum over events e of items in c: weight(type_e) * 2^(-(t - t_e) / H). The A strongest categories of a user are kept; the
+sum is carried at the time of the user's newest event and decayed forward when a newer one comes, so nothing is ever rescanned.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def update_affinities(
     type_weights: NDArray[np.float64],
     half_life_ms: float,
     categories: NDArray[np.int32],
-    weights: NDArray[np.float64],
+    weights: NDArray[np.float32],
     decayed_to: NDArray[np.int64],
 ) -> None:
     """Add E events in order.
@@ -29,7 +29,7 @@ def update_affinities(
     Args:
         users, types, timestamps: int64[E]; row of the user, type code, ms.
         category_starts: int64[E + 1]; event e has the categories event_categories[starts[e]:starts[e + 1]].
-        categories: int32[users, A], -1 where free, free places last. weights: float64[users, A]. Both changed in place.
+        categories: int32[users, A], -1 where free, free places last. weights: float32[users, A]. Both changed in place.
         decayed_to: int64[users], ms; the moment of the weights, moved forward in place.
     """
     places = categories.shape[1]
@@ -37,7 +37,7 @@ def update_affinities(
         user, when = users[e], timestamps[e]
         if when > decayed_to[user]:
             if decayed_to[user] > 0:
-                weights[user] *= 2.0 ** (-(when - decayed_to[user]) / half_life_ms)
+                weights[user] *= np.float32(2.0 ** (-(when - decayed_to[user]) / half_life_ms))
             decayed_to[user] = when
         gain = type_weights[types[e]] * 2.0 ** (-(decayed_to[user] - when) / half_life_ms)
         if gain <= 0:
@@ -57,4 +57,4 @@ def update_affinities(
                 continue
             if categories[user, place] < 0:
                 categories[user, place], weights[user, place] = category, 0.0
-            weights[user, place] += gain
+            weights[user, place] += np.float32(gain)

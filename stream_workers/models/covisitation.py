@@ -1,7 +1,8 @@
 """Which items are taken together: for each item the K strongest neighbours, by decayed weight.
 
-On event (u, i), for the user's last items a_k before it (k = 0 newest): C[a_k, i] += rho^k and C[i, a_k] += back * rho^k, decayed with
-half-life H by event time. A full row gives up its weakest neighbour when a stronger pair comes. Rows are carried at their newest pair.
+On event (u, i), for the user's last items a_k before it (k = 0 newest): C[a_k, i] += rho^k and C[i, a_k] += back * rho^k, decayed
+with half-life H by event time. A full row gives up its weakest neighbour when a stronger pair comes. Rows are carried at their
+newest pair.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What each user did last, newest first, and the item pairs that each new event makes with it.
 
-A history holds the N newest events by (timestamp, type, item), whatever order they arrive in: so a late event finds its place, and a replay
-of the log gives the same history bit for bit. Pairs feed `covisitation`: an event at item i pairs with the last m different items a_0, a_1, ...
-that the user took before it, weight rho^k for a_k, times the weight of the event's type.
+A history holds the N newest events by (timestamp, type, item), whatever order they arrive in: so a late event finds its place, and
+a replay of the log gives the same history bit for bit. Pairs feed `covisitation`: an event at item i pairs with the last m
+different items a_0, a_1, ... that the user took before it, weight rho^k for a_k, times the weight of the event's type.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How often each item was taken: exact counts, decayed counts at several half-lives, exact counts in sliding windows.
 
-Decayed count: v(t) = sum over events e: weight(type_e) * 2^(-(t - t_e) / H), carried at the item's newest event time and decayed forward
-(Cormode et al., Forward Decay, ICDE 2009), so nothing is rescanned and late events count with what is left of them.
-Windows: a ring of tumbling buckets per window; bucket b (= t // width) stands at b mod n and is cleared when the ring moves past it.
-Both are sums over events: independent of the order in which the events arrive.
+Decayed count: v(t) = sum over events e: weight(type_e) * 2^(-(t - t_e) / H), carried at the item's newest event time and decayed
+forward (Cormode et al., Forward Decay, ICDE 2009), so nothing is rescanned and late events count with what is left of them.
+Windows: a ring of tumbling buckets per window; bucket b (= t // width) stands at b mod n and is cleared when the ring moves past
+it. Both are sums over events: independent of the order in which the events arrive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def update_popularity(
     Args:
         items, types, timestamps: int64[E]; row of the item, type code, ms. Types of weight 0 are counted but make nothing popular.
         half_lives_ms: float64[H]. ring_sizes, bucket_ms: int64[W].
-        counts: uint32[items, types]. newest: int64[items], ms. decayed: float64[items, H]. buckets: uint32[items, sum of ring sizes].
+        counts: uint32[items, types]. newest: int64[items], ms. decayed: float64[items, H]. buckets: uint32[items, sum of ring
+        sizes].
             All changed in place.
     """
     for e in range(len(items)):

@@ -1,8 +1,8 @@
 """The most popular items of a partition, kept without ever rescanning it.
 
 All decayed counts of one half-life shrink by the same factor, so their order only changes when an item gets an event. The best of
-{the best before} and {items touched since} are therefore the best of all. Window counts also fall when buckets expire: their order is exact
-among the candidates, and an item that is strong in a window is a candidate through the half-life nearest to it.
+{the best before} and {items touched since} are therefore the best of all. Window counts also fall when buckets expire: their order
+is exact among the candidates, and an item that is strong in a window is a candidate through the half-life nearest to it.
 """
 
 from __future__ import annotations

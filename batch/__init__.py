@@ -1,0 +1,1 @@
+"""The batch models (training, evaluation, publishing). Nothing yet: they come with the issue on deep models."""

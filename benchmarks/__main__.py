@@ -1,0 +1,43 @@
+"""Runs benchmarks and prints a table; `--json FILE` also writes the rows."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import sys
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.row import Row
+
+ALL = ("worker_throughput", "freshness", "recommend", "store_bytes")
+
+
+def main() -> None:
+    """Run what was asked for, all of it by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*ALL, []], help=f"which to run, of {', '.join(ALL)}; all by default")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    for name in arguments.names or ALL:
+        print(f"running {name} ...", file=sys.stderr, flush=True)
+        rows += importlib.import_module(f"benchmarks.{name}").run()
+    table = Table(title=f"Freshet on {platform.machine()}, Python {platform.python_version()}")
+    for column in ("name", "value", "unit", "baseline", "ratio", "wanted"):
+        table.add_column(column, justify="right" if column in {"value", "ratio"} else "left")
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        table.add_row(row.name, f"{row.value:,.1f}", row.unit, row.baseline or "", ratio, row.wanted)
+    Console(width=132).print(table)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_bytes(orjson.dumps([row._asdict() for row in rows], option=orjson.OPT_INDENT_2))
+
+
+if __name__ == "__main__":
+    main()

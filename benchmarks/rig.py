@@ -1,0 +1,174 @@
+"""What every benchmark needs: real servers of its own, made-up events, workers and APIs as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import redis
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from feature_store.keys import item_watermarks_key, user_watermarks_key
+from ops.stack import Servers, servers
+from ops.topics import create_topics
+from schemas.settings import Settings
+from schemas.topics import EVENT_TOPICS, ITEM_SIGNALS
+
+ITEMS, CATEGORIES = 10_000, 20
+Record = tuple[str, str, bytes]
+
+
+def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Poll until `done` is truthy."""
+    deadline = time.monotonic() + seconds
+    while not (result := done()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.005)
+    return result
+
+
+def catalogue() -> list[Record]:
+    """10,000 items with two of 20 categories each."""
+    rng = np.random.default_rng(1)
+    records = []
+    for item in range(ITEMS):
+        categories = [f"category {c}" for c in rng.choice(CATEGORIES, 2, replace=False)]
+        record = {"item_id": str(1_000_000 + item), "title": f"Film {item}", "categories": categories}
+        records.append(("items", str(1_000_000 + item), orjson.dumps(record)))
+    return records
+
+
+def events(count: int, users: int, seed: int = 2, start_ms: int | None = None) -> Iterator[Record]:
+    """Clicks and views of `users` users on Zipf-popular items, a second apart, each with an event id."""
+    rng = np.random.default_rng(seed)
+    items = 1_000_000 + np.minimum((rng.pareto(0.8, count) * 20).astype(np.int64), ITEMS - 1)
+    who = rng.integers(0, users, count)
+    clicked = rng.random(count) < 0.7
+    start = start_ms if start_ms is not None else int(time.time() * 1000) - count * 1000
+    for n, (item, user, click) in enumerate(zip(items.tolist(), who.tolist(), clicked.tolist(), strict=True)):
+        value = {"event_id": f"{seed}-{n}", "user_id": f"user{user}", "item_id": str(item), "timestamp": start + n * 1000}
+        yield ("clicks" if click else "views", f"user{user}", orjson.dumps(value))
+
+
+class Rig:
+    """Servers and processes of one benchmark."""
+
+    def __init__(self, running: Servers, folder: Path, partitions: int) -> None:
+        self.servers = running
+        self.folder = folder
+        self.settings = Settings.from_environment({}, kafka=running.kafka, redis=running.redis, partitions=partitions)
+        self.redis = redis.Redis.from_url(running.redis)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def produce(self, records: Iterator[Record] | list[Record]) -> int:
+        """Write records, wait for the acknowledgements; returns how many."""
+        producer = Producer(
+            {"bootstrap.servers": self.servers.kafka, "partitioner": "murmur2_random", "linger.ms": 20,
+             "queue.buffering.max.messages": 1_000_000}
+        )  # fmt: skip
+        count = 0
+        for topic, key, value in records:
+            producer.produce(topic, value, key)
+            count += 1
+            if count % 1000 == 0:
+                producer.poll(0)
+        if producer.flush(120):
+            raise TimeoutError("Kafka did not acknowledge")
+        return count
+
+    def spawn(self, *command: str, **settings: Any) -> subprocess.Popen[bytes]:
+        """Start a process with the addresses in its environment."""
+        given = {"kafka": self.servers.kafka, "redis": self.servers.redis, "partitions": self.settings.partitions} | settings
+        environment = os.environ | {f"FRESHET_{name.upper()}": str(value) for name, value in given.items()}
+        with (self.folder / f"process-{len(self._processes)}.log").open("wb") as log:
+            process = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=log)
+        self._processes.append(process)
+        return process
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker, wait until it owns its partitions."""
+        process = self.spawn("-m", "ops.cli", "worker")
+        wait_until(lambda: process.poll() is not None or any(self.redis.scan_iter("worker:*")), 60, "the worker to start")
+        return process
+
+    def api(self) -> str:
+        """Start an API, wait until it is ready; returns its URL."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.spawn("-m", "ops.cli", "api", api_port=port)
+        url = f"http://127.0.0.1:{port}"
+
+        def ready() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{url}/readyz").status_code == 200
+            return False
+
+        wait_until(ready, 60, "the API to be ready")
+        return url
+
+    def applied(self) -> tuple[int, int]:
+        """Records whose effect the store contains: of the event topics, and of `item-signals`."""
+        done = signals = 0
+        for partition in range(self.settings.partitions):
+            marks = self.redis.hgetall(user_watermarks_key(partition))
+            done += sum(int(marks.get(topic.encode(), -1)) + 1 for topic in EVENT_TOPICS)
+            signals += int(self.redis.hget(item_watermarks_key(partition), ITEM_SIGNALS) or -1) + 1
+        return done, signals
+
+    def end(self, *topics: str) -> int:
+        """Records in these topics."""
+        consumer = Consumer({"bootstrap.servers": self.servers.kafka, "group.id": "benchmarks"})
+        places = [TopicPartition(topic, p) for topic in topics for p in range(self.settings.partitions)]
+        try:
+            return sum(consumer.get_watermark_offsets(place, timeout=20)[1] for place in places)
+        finally:
+            consumer.close()
+
+    def settle(self, seconds: float = 120.0) -> None:
+        """Wait until everything in the log is in the store."""
+        wait_until(lambda: self.applied() == (self.end(*EVENT_TOPICS), self.end(ITEM_SIGNALS)), seconds, "the worker to catch up")
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """End one process."""
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        process.wait()
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._processes:
+            self.stop(process)
+
+
+@contextmanager
+def rig(partitions: int = 4) -> Iterator[Rig]:
+    """Fresh servers with all topics."""
+    with tempfile.TemporaryDirectory(prefix="freshet-bench-") as name:
+        folder = Path(name)
+        os.environ.setdefault("FRESHET_CACHE", str(Path("~/.freshet/cache").expanduser()))
+        with servers(Settings.from_environment({}, home=folder), folder / "servers", say=lambda line: None) as running:
+            made = Rig(running, folder, partitions)
+            create_topics(made.settings, say=lambda line: None)
+            try:
+                yield made
+            finally:
+                made.close()

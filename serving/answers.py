@@ -1,0 +1,119 @@
+"""The forms of the answers. TypedDicts: documented in OpenAPI, built as plain dicts, never validated again on the way out."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+
+class RecommendedItem(TypedDict):
+    """One place of a list. `sources` are what each source added to `score`."""
+
+    item_id: str
+    rank: int
+    score: float
+    title: NotRequired[str]
+    sources: dict[str, float]
+    reason: str
+
+
+class Models(TypedDict):
+    """Which models made the list."""
+
+    nearline: str
+    batch: str | None
+    blend: str
+
+
+class Freshness(TypedDict):
+    """How old the newest signal in an answer is."""
+
+    newest_event_at: str | None
+    age_ms: int | None
+    event_to_effect_ms: int | None
+
+
+class Recommendations(TypedDict):
+    """Answer to a recommendation request; `degraded` says why it is from a lower step, null if it is not."""
+
+    request_id: str
+    user_id: str | None
+    items: list[RecommendedItem]
+    models: Models
+    freshness: Freshness
+    experiment: dict[str, str] | None
+    degraded: str | None
+    explanation: NotRequired[dict[str, Any]]
+
+
+class PastEvent(TypedDict):
+    """One event of a history."""
+
+    item_id: str
+    type: str
+    timestamp: str
+
+
+class UserPage(TypedDict):
+    """What is known of a user. `counts` is null while the store cannot be asked: they are exact or not given."""
+
+    user_id: str
+    counts: dict[str, int] | None
+    history: list[PastEvent]
+    features: dict[str, Any]
+    freshness: Freshness
+    degraded: str | None
+
+
+class ItemPage(TypedDict):
+    """What is known of an item, together with its catalogue record. The numbers are null while the store cannot be asked."""
+
+    item_id: str
+    title: NotRequired[str]
+    counts: dict[str, int] | None
+    popularity: dict[str, float] | None
+    windows: dict[str, int] | None
+    as_of: str | None
+    degraded: str | None
+
+
+class SimilarItems(TypedDict):
+    """Items like one item."""
+
+    item_id: str
+    items: list[RecommendedItem]
+    degraded: str | None
+
+
+class PopularItems(TypedDict):
+    """What is popular: over all time scales, for one half-life, or in one window; `as_of` is the newest event's time."""
+
+    half_life: str | None
+    window: str | None
+    category: str | None
+    items: list[RecommendedItem]
+    as_of: str | None
+    degraded: str | None
+
+
+class RejectedEvent(TypedDict):
+    """An event that was not taken, and why."""
+
+    index: int
+    reason: str
+    detail: str
+
+
+class Intake(TypedDict):
+    """Answer to `POST /v1/events`: accepted means acknowledged by Kafka."""
+
+    accepted: int
+    rejected: list[RejectedEvent]
+
+
+class Readiness(TypedDict):
+    """Whether the API can do its work, check by check."""
+
+    ready: bool
+    checks: dict[str, str]

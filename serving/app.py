@@ -1,0 +1,95 @@
+"""The API: wiring and start."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from schemas.settings import Settings
+from serving import problems, routes_events, routes_health, routes_lookup, routes_recommend
+from serving.edge import Edge
+from serving.services import Services, connect
+
+log = logging.getLogger(__name__)
+
+_DRAIN_SECONDS: Final = 5
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+    """The app. It connects when it starts and answers whatever is down.
+
+    Args:
+        settings: of this process.
+        services: what requests use; by default the Redis and Kafka of the settings.
+    """
+    parts = services or connect(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await parts.start()
+        yield
+        await parts.stop()
+
+    app = FastAPI(
+        title="Freshet", version="1", description="What a person clicked a moment ago changes what they are shown next.",
+        lifespan=lifespan, responses=problems.DOCUMENTED,
+    )  # fmt: skip
+    app.state.services = parts
+    problems.install(app)
+    app.add_middleware(Edge, metrics=parts.metrics)
+    for routes in (routes_recommend, routes_events, routes_lookup, routes_health):
+        app.include_router(routes.router)
+    return app
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests that have begun are answered first.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    # uvicorn raises the signal again once it has drained; a stop that was asked for ends with status 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    # aiokafka complains ten times a second while Kafka is away; event_log and the follower say it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", access_log=False, log_config=None, lifespan="on",
+        timeout_graceful_shutdown=_DRAIN_SECONDS, server_header=False,
+    )  # fmt: skip
+    listening = _bound(settings.api_host, settings.api_port)
+    _announce(settings, listening.getsockname()[1])
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        listening.close()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _announce(settings: Settings, port: int) -> None:
+    host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
+    url = f"http://{host}:{port}"
+    sys.stdout.write(f"Freshet API: {url} (pages: {url}/docs)\n")
+    sys.stdout.flush()
+    log.warning("the API is open: it asks for no keys")
+    if settings.api_host not in _LOOPBACK:
+        log.warning("and %s is not the loopback address: everybody who reaches it may read and write", settings.api_host)

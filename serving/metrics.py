@@ -1,0 +1,61 @@
+"""What the API counts about itself, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+_EFFECT_SECONDS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
+
+
+class Metrics:
+    """The instruments of one API process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter("freshet_requests", "Requests answered", ["route", "method", "status"], registry=registry)
+        self.latency = Histogram(
+            "freshet_request_seconds", "Time to answer, by route", ["route"], buckets=_SECONDS, registry=registry
+        )
+        self.degraded = Counter("freshet_degraded", "Answers from a lower step, by reason", ["reason"], registry=registry)
+        self.effect = Histogram(
+            "freshet_event_to_effect_seconds",
+            "From the log taking in a user's newest event to its effect in the store; once per answered recommendation",
+            buckets=_EFFECT_SECONDS,
+            registry=registry,
+        )
+        self.round_trips = Histogram(
+            "freshet_store_round_trips", "Store round trips per recommendation", buckets=(0, 1, 2, 3, 4), registry=registry
+        )
+        self.events = Counter("freshet_events", "Events of POST /v1/events, by outcome", ["outcome"], registry=registry)
+        self.impressions = Counter("freshet_impressions", "Impressions, by outcome", ["outcome"], registry=registry)
+        self.catalogue_items = Gauge("freshet_catalogue_items", "Items in the catalogue", registry=registry)
+        self.store_up = Gauge("freshet_store_up", "1 while the feature store answers", registry=registry)
+        self.kafka_up = Gauge("freshet_kafka_up", "1 while a producer is connected to Kafka", registry=registry)
+        self._workers = Gauge("freshet_workers", "Workers with a heartbeat", registry=registry)
+        self._lag = Gauge("freshet_worker_lag", "Records not yet applied, all workers", registry=registry)
+        self._applied = Gauge("freshet_worker_events", "Events applied since the workers started, all workers", registry=registry)
+        self._effect_ms = Gauge(
+            "freshet_worker_effect_ms", "Event to effect as the slowest worker measures it", ["quantile"], registry=registry
+        )
+
+    def note_workers(self, heartbeats: Sequence[Mapping[str, Any]]) -> None:
+        """Sum up the heartbeats; a worker that stops leaves one without a pid."""
+        heartbeats = [beat for beat in heartbeats if "pid" in beat]
+        self._workers.set(len(heartbeats))
+        self._lag.set(sum(_number(beat.get("lag")) for beat in heartbeats))
+        self._applied.set(sum(_number(beat.get("events_total")) for beat in heartbeats))
+        for quantile in ("p50", "p99"):
+            measured = [_number(beat["effect_ms"].get(quantile)) for beat in heartbeats if isinstance(beat.get("effect_ms"), dict)]
+            self._effect_ms.labels(quantile).set(max(measured, default=0.0))
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

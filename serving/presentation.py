@@ -1,0 +1,115 @@
+"""From a decision to what is answered and what is logged."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.timestamps import format_timestamp
+from serving.answers import Freshness, Models, Recommendations, RecommendedItem
+from serving.ranking.evidence import strongest
+from serving.ranking.fusion import NAME, WEIGHTS, contributions
+from serving.ranking.reasons import ASKED_FOR, FROM_CATALOGUE, POPULAR, because, popular_in, similar_to
+from serving.recommend import Decision
+from serving.shelf import Shelf
+
+NEARLINE: Final = "covisitation-1+affinity-1+trending-1"
+MODELS: Final[Models] = {"nearline": NEARLINE, "batch": None, "blend": NAME}
+NO_FRESHNESS: Final[Freshness] = {"newest_event_at": None, "age_ms": None, "event_to_effect_ms": None}
+
+
+def freshness(newest: int, effect_ms: int, now_ms: int) -> Freshness:
+    """How old the newest signal is.
+
+    Args:
+        newest: its event time, ms; 0: there is none.
+        effect_ms: how long it took from the log to the store.
+        now_ms: the moment of the answer.
+    """
+    if not newest:
+        return NO_FRESHNESS
+    return {
+        "newest_event_at": format_timestamp(newest),
+        "age_ms": max(0, now_ms - newest),
+        "event_to_effect_ms": effect_ms,
+    }
+
+
+def recommendations(decision: Decision, shelf: Shelf, request_id: str, now_ms: int) -> Recommendations:
+    """The answer to the client."""
+    state = decision.state
+    answer: Recommendations = {
+        "request_id": request_id,
+        "user_id": decision.query.user_id,
+        "items": [_item(decision, shelf, rank, item, score) for rank, (item, score) in enumerate(decision.chosen, 1)],
+        "models": MODELS,
+        "freshness": freshness(state.newest, state.effect_ms, now_ms) if state else NO_FRESHNESS,
+        "experiment": None,
+        "degraded": decision.degraded,
+    }
+    if decision.query.explain:
+        answer["explanation"] = _explanation(decision)
+    return answer
+
+
+def listed(shelf: Shelf, rank: int, item: str, score: float, source: str, reason: str) -> RecommendedItem:
+    """One place of a list that has a single source."""
+    return _titled({"item_id": item, "rank": rank, "score": score, "sources": {source: score}, "reason": reason}, shelf)
+
+
+def impression(decision: Decision, answer: Recommendations, now_ms: int) -> dict[str, Any]:
+    """The value for topic `impressions`. Positions start at 0. A visitor without an id gets one that is used only here."""
+    query = decision.query
+    surface = {"surface": query.surface} if query.surface else {}
+    return {
+        "request_id": answer["request_id"],
+        "user_id": viewer(decision, answer),
+        "timestamp": now_ms,
+        "items": [
+            {"item_id": item["item_id"], "position": at, "score": item["score"], "source": next(iter(item["sources"]))}
+            for at, item in enumerate(answer["items"])
+        ],
+        "context": {**query.context, **surface},
+    }
+
+
+def viewer(decision: Decision, answer: Recommendations) -> str:
+    """Who saw the slate: the user, or `anonymous:` and the request's id."""
+    return decision.query.user_id or f"anonymous:{answer['request_id']}"
+
+
+def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) -> RecommendedItem:
+    sources = contributions(decision.votes, item)
+    reason = _reason(decision, shelf, next(iter(sources)), item)
+    return _titled({"item_id": item, "rank": rank, "score": score, "sources": sources, "reason": reason}, shelf)
+
+
+def _titled(item: RecommendedItem, shelf: Shelf) -> RecommendedItem:
+    title = shelf.title(item["item_id"])
+    if title is not None:
+        item["title"] = title
+    return item
+
+
+def _reason(decision: Decision, shelf: Shelf, source: str, item: str) -> str:
+    """What the source that contributed most goes by."""
+    if source == "trending":
+        return POPULAR
+    if source == "catalogue":
+        return FROM_CATALOGUE if decision.query.candidates is None else ASKED_FOR
+    name = strongest(decision.evidence[source], item) or ""
+    if source == "affinity":
+        return popular_in(name)
+    if name == decision.interests.page:
+        return similar_to(shelf.name(name))
+    return because(shelf.name(name), decision.interests.seeds[name])
+
+
+def _explanation(decision: Decision) -> dict[str, Any]:
+    return {
+        "seeds": list(decision.interests.seeds),
+        "categories": [piece.name for piece in decision.evidence["affinity"]],
+        "candidates": {source: len(part) for source, part in decision.votes.items()},
+        "dropped": dict(decision.dropped),
+        "weights": WEIGHTS,
+        "store_round_trips": decision.round_trips,
+    }

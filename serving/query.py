@@ -1,0 +1,42 @@
+"""What a client may ask for, checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+import serving.any_path  # noqa: F401 (lets routes say {user_id:any})
+from schemas.events import Context
+from schemas.ids import Id
+
+MAX_K: Final = 200
+MAX_RECENT: Final = 100
+MAX_CANDIDATES: Final = 2000
+
+K = Annotated[int, Query(ge=1, le=MAX_K, description="how many items, 1 to 200")]
+UserId = Annotated[Id, Path(description="1 to 256 bytes of UTF-8 without control characters; may contain slashes")]
+ItemId = Annotated[Id, Path(description="1 to 256 bytes of UTF-8 without control characters; may contain slashes")]
+Surface = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class RecommendationQuery(BaseModel):
+    """What to recommend, to whom, where. Also the body of `POST /v1/recommendations`.
+
+    Attributes:
+        recent_items: what an anonymous visitor (or somebody whose events have not arrived yet) took last, newest first.
+        candidates: recommend only from these.
+        context: goes with the impression; a text under `item_id` names the item of the page, whose neighbours are a last resort.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user_id: Id | None = None
+    k: int = Field(10, ge=1, le=MAX_K)
+    session_id: Id | None = None
+    surface: Surface | None = None
+    explain: bool = False
+    recent_items: list[Id] = Field(default_factory=list, max_length=MAX_RECENT)
+    candidates: list[Id] | None = Field(default=None, max_length=MAX_CANDIDATES)
+    context: Context = Field(default_factory=dict, max_length=64)

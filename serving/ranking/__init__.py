@@ -1,0 +1,1 @@
+"""The maths of serving. Pure: no Kafka, Redis, HTTP, clock or environment."""

@@ -1,0 +1,70 @@
+"""What is known: of users, of items, of what is popular."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.exceptions import HTTPException
+
+from schemas.horizons import HALF_LIVES, WINDOWS
+from serving.answers import ItemPage, PopularItems, SimilarItems, UserPage
+from serving.dependencies import Served
+from serving.http_json import Json
+from serving.problems import InvalidRequest
+from serving.query import ItemId, K, UserId
+
+router = APIRouter(tags=["lookup"])
+
+
+# Before the shorter paths, which would take `/similar` for a part of the id.
+@router.get("/v1/items/{item_id:any}/similar", response_model=SimilarItems)
+async def similar_items(services: Served, item_id: ItemId, k: K = 10) -> Json:
+    """Items that are taken together with this one."""
+    answer = await services.lookups.similar(item_id, k)
+    if answer is None:
+        raise _unknown_item(item_id)
+    return Json(answer)
+
+
+@router.get("/v1/items/{item_id:any}", response_model=ItemPage)
+async def item(services: Served, item_id: ItemId) -> Json:
+    """The catalogue's record of an item, with exact counts and its popularity now."""
+    answer = await services.lookups.item(item_id)
+    if answer is None:
+        raise _unknown_item(item_id)
+    return Json(answer)
+
+
+@router.get("/v1/users/{user_id:any}", response_model=UserPage)
+async def user(services: Served, user_id: UserId) -> Json:
+    """What is known of a user: exact counts, the newest events, what they like."""
+    return Json(await services.lookups.user(user_id, services.clock()))
+
+
+@router.get("/v1/popular", response_model=PopularItems)
+async def popular(
+    services: Served,
+    half_life: str | None = None,
+    window: str | None = None,
+    category: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    k: K = 10,
+) -> Json:
+    """What is popular now: over all time scales, with one half-life, or in one window."""
+    _check_name("half_life", half_life, HALF_LIVES)
+    _check_name("window", window, WINDOWS)
+    if half_life is not None and window is not None:
+        raise InvalidRequest("window", "name a half_life or a window, not both")
+    return Json(await services.lookups.popular(half_life, window, category, k))
+
+
+def _check_name(field: str, name: str | None, valid: Iterable[str]) -> None:
+    names = list(valid)
+    if name is not None and name not in names:
+        raise InvalidRequest(field, f"must be one of {', '.join(names)}")
+
+
+def _unknown_item(item_id: str) -> HTTPException:
+    return HTTPException(HTTPStatus.NOT_FOUND, f"nothing is known of item {item_id!r}")

@@ -1,0 +1,151 @@
+"""Everything a request may need, wired once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final, Protocol
+
+from feature_store.catalogue import Catalogue
+from feature_store.catalogue_follower import CatalogueFollower
+from feature_store.redis_store import RedisStore
+from schemas.events import Limits
+from schemas.settings import Settings
+from serving.answers import Readiness
+from serving.background import Background, Heartbeats
+from serving.event_log import AbsentLog, EventLog, KafkaLog
+from serving.guarded_store import AbsentStore, GuardedStore, Reader
+from serving.impressions import ImpressionLog
+from serving.lookups import Lookups
+from serving.metrics import Metrics
+from serving.recommend import Recommender
+from serving.request_ids import RANDOM_BYTES, new_ulid
+from serving.shelf import Shelf
+from serving.trending_lists import TrendingLists
+
+log = logging.getLogger(__name__)
+
+_KAFKA_GRACE_SECONDS: Final = 10.0  # without Kafka for so long: ready nevertheless, answers come without a catalogue
+_STOP_SECONDS: Final = 5.0
+
+
+class Follower(Protocol):
+    """Fills a catalogue in the background."""
+
+    async def start(self) -> None:
+        """Begin; returns at once."""
+
+    async def stop(self) -> None:
+        """End."""
+
+
+def clock_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Services:
+    """The parts of one API process. Nothing is connected before `start`."""
+
+    settings: Settings
+    store: GuardedStore
+    log: EventLog
+    follower: Follower | None
+    shelf: Shelf
+    lists: TrendingLists
+    background: Background
+    heartbeats: Heartbeats
+    impressions: ImpressionLog
+    recommender: Recommender
+    lookups: Lookups
+    metrics: Metrics
+    limits: Limits
+    clock: Callable[[], int] = clock_ms
+    started_at: float = 0.0
+
+    def new_id(self) -> str:
+        """A fresh id that sorts by time."""
+        return new_ulid(self.clock(), os.urandom(RANDOM_BYTES))
+
+    async def start(self) -> None:
+        """Connect in the background; whatever is down now is picked up when it comes."""
+        self.started_at = monotonic()
+        await self.log.start()
+        if self.follower is not None:
+            await self.follower.start()
+        self.impressions.start()
+        await self.background.start()
+
+    async def stop(self) -> None:
+        """Send what is buffered, then close everything, none of it for longer than a few seconds."""
+        follower_stop = [self.follower.stop] if self.follower is not None else []
+        for stop in (self.background.stop, self.impressions.stop, *follower_stop, self.log.stop, self.store.close):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await stop()
+
+    def readiness(self) -> Readiness:
+        """Whether the store was reached, and the catalogue read or Kafka known to be away."""
+        waited = monotonic() - self.started_at > _KAFKA_GRACE_SECONDS
+        away = not self.log.connected and (waited or self.settings.kafka is None)
+        catalogue = "ok" if self.shelf.complete else "kafka is away" if away else "being read"
+        checks = {
+            "store": "ok" if self.lists.loaded and self.store.answers else "does not answer",
+            "catalogue": catalogue,
+            "kafka": "ok" if self.log.connected else "not connected",
+        }
+        return {"ready": checks["store"] == "ok" and (self.shelf.complete or away), "checks": checks}
+
+
+def assemble(
+    settings: Settings,
+    store: Reader,
+    event_log: EventLog,
+    catalogue: Catalogue,
+    caught_up: asyncio.Event,
+    follower: Follower | None = None,
+    clock: Callable[[], int] = clock_ms,
+) -> Services:
+    """Wire the parts around the given ends.
+
+    Args:
+        caught_up: set once the catalogue is whole.
+    """
+    metrics = Metrics()
+    guarded = GuardedStore(store, settings.store_timeout_ms / 1000)
+    shelf = Shelf(catalogue, caught_up)
+    lists = TrendingLists(guarded, shelf, settings.partitions)
+    return Services(
+        settings=settings,
+        store=guarded,
+        log=event_log,
+        follower=follower,
+        shelf=shelf,
+        lists=lists,
+        background=Background(lists, shelf),
+        heartbeats=Heartbeats(guarded, metrics),
+        impressions=ImpressionLog(event_log, metrics),
+        recommender=Recommender(guarded, lists, shelf),
+        lookups=Lookups(guarded, lists, shelf),
+        metrics=metrics,
+        limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
+        clock=clock,
+    )
+
+
+def connect(settings: Settings) -> Services:
+    """The real ends: Redis, Kafka, the `items` topic. Where an address is not set, answers do without."""
+    catalogue = Catalogue()
+    store = RedisStore(settings.redis, settings.store_timeout_ms / 1000) if settings.redis else AbsentStore()
+    if settings.kafka is None:
+        return assemble(settings, store, AbsentLog(), catalogue, asyncio.Event())
+    follower = CatalogueFollower(settings.kafka, catalogue)
+    kafka = KafkaLog(settings.kafka, settings.ack_timeout_ms, max(1 << 20, 2 * settings.max_event_bytes))
+    return assemble(settings, store, kafka, catalogue, follower.caught_up, follower)
