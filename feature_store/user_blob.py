@@ -20,8 +20,11 @@ from schemas.events import TYPE_NAMES
 
 VERSION: Final = 1
 TYPES: Final = len(TYPE_NAMES)
-# version, bytes per time, bytes per count, affinities, history length, effect ms, newest ms, forgotten ms, groups of event ids
-_HEADER: Final = struct.Struct("<BBBBHIqqH")
+# version, bytes per time (high four bits) and per count, affinities (and whether a forgotten time follows), history length,
+# groups of event ids, effect ms, newest ms
+_HEADER: Final = struct.Struct("<BBBHBIq")
+_FORGOTTEN: Final = struct.Struct("<q")
+_HAS_FORGOTTEN: Final = 0x80
 _GROUP: Final = struct.Struct("<II")  # hour since the epoch, ids in the group
 EVENT_ID_BYTES: Final = 6
 _MAX_EFFECT_MS: Final = 2**32 - 1
@@ -103,7 +106,7 @@ def pack_users(users: UserColumns, item_bytes: NDArray[np.object_], category_byt
         sealed(
             b"".join(
                 (
-                    _HEADER.pack(VERSION, age_width, count_width, leanings, length, effect, newest, forgotten, len(seen)),
+                    _head(age_width << 4 | count_width, leanings, length, len(seen), effect, newest, forgotten),
                     counts.row(d, TYPES),
                     ages.row(d, length),
                     types[d][: (length + 1) // 2],
@@ -116,6 +119,13 @@ def pack_users(users: UserColumns, item_bytes: NDArray[np.object_], category_byt
         )
         for d, age_width, count_width, length, leanings, effect, newest, forgotten, items, categories, seen in rows
     ]
+
+
+def _head(widths: int, leanings: int, length: int, groups: int, effect: int, newest: int, forgotten: int) -> bytes:
+    """Hardly anyone is ever forgotten: only then it takes eight bytes."""
+    if forgotten:
+        return _HEADER.pack(VERSION, widths, leanings | _HAS_FORGOTTEN, length, groups, effect, newest) + _FORGOTTEN.pack(forgotten)
+    return _HEADER.pack(VERSION, widths, leanings, length, groups, effect, newest)
 
 
 def _nibbles(types: NDArray[np.uint8]) -> list[bytes]:
@@ -140,8 +150,12 @@ def unpack_user(blob: bytes) -> UserState:
 
 
 def _unpack_body(body: bytes) -> UserState:
-    _, width, counts_in, affinities, length, effect, newest, forgotten, groups = _HEADER.unpack_from(body)
-    at = _HEADER.size
+    _, widths, affinities, length, groups, effect, newest = _HEADER.unpack_from(body)
+    at, width, counts_in, forgotten = _HEADER.size, widths >> 4, widths & 15, 0
+    if affinities & _HAS_FORGOTTEN:
+        affinities ^= _HAS_FORGOTTEN
+        forgotten = _FORGOTTEN.unpack_from(body, at)[0]
+        at += _FORGOTTEN.size
     counts = unpack_unsigned(body, at, TYPES, counts_in).tolist()
     at += TYPES * counts_in
     times = (newest - unpack_unsigned(body, at, length, width)).tolist()

@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ops import stack
 from ops.demo_api import Api
 from ops.demo_backlog import wait_until_applied
 from ops.demo_events import NEWEST, Events, choose_events, crowd_of
 from ops.demo_page import Page
 from ops.demo_show import show_bystander, show_change, show_click, show_first_list, show_next_steps
-from ops.demo_stack import NAME, Stopped, Stoppable, fresh_stack, only_one_demo, stoppable
+from ops.demo_stack import Stoppable, Stopped, fresh_stack, is_up, only_one_demo, stoppable
 from ops.demo_visit import Visit, await_lists
 from ops.replay import AS_FAST_AS_IT_GOES, replay
 from schemas.errors import StackError
@@ -55,7 +54,7 @@ def _demonstrate(settings: Settings, once: bool, source: str | None, page: Page,
         if started.api is None:
             raise StackError("the stack has no API")
         with Api(started.api) as api:
-            _show(own, api, events, page)
+            _show(api, events, once, page)
         if not once:
             _stay(settings, page)
 
@@ -75,7 +74,7 @@ def _stream(settings: Settings, events: Events, logs: Path, page: Page) -> None:
     page.say(f"the worker had applied all of them after {seconds:.1f} s: {report.events / seconds:,.0f} events/s")
 
 
-def _show(settings: Settings, api: Api, events: Events, page: Page) -> None:
+def _show(api: Api, events: Events, once: bool, page: Page) -> None:
     """One person: what they are shown, three clicks, what they are shown then; and somebody else, for whom nothing changes."""
     await_lists(api)
     visit = Visit(api, crowd_of(events.source))
@@ -89,14 +88,14 @@ def _show(settings: Settings, api: Api, events: Events, page: Page) -> None:
     show_change(page, visit)
     show_bystander(page, visit)
     visit.check()
-    show_next_steps(page, visit, settings)
+    show_next_steps(page, visit, once)
 
 
 def _stay(settings: Settings, page: Page) -> None:
     """Stay up until a signal, or until somebody takes the stack down."""
     page.say("\nIt stays up until Ctrl-C.")
     try:
-        while stack.is_up(settings, NAME) if hasattr(stack, "is_up") else True:
+        while is_up(settings):
             time.sleep(_LOOK_EVERY_SECONDS)
     except Stopped as stopped:
         if stopped.number != signal.SIGINT:

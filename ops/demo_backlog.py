@@ -50,7 +50,9 @@ def wait_until_applied(settings: Settings, events: int, logs: Path, tick: Callab
             fewest, moved = behind, time.monotonic()
         if time.monotonic() - moved > _PATIENCE_SECONDS:
             said = tail(logs / "worker-1.log")
-            raise Unavailable(f"{behind:,} records wait and none was applied for {_PATIENCE_SECONDS:.0f} s; the worker said last:\n{said}")
+            raise Unavailable(
+                f"{behind:,} records wait and none was applied for {_PATIENCE_SECONDS:.0f} s; the worker said last:\n{said}"
+            )
         time.sleep(_LOOK_EVERY_SECONDS)
 
 
@@ -62,7 +64,7 @@ class Backlog:
         self._redis_url = settings.redis or ""
         self._partitions = settings.partitions
         self._admin = AdminClient(client_config(self._servers))
-        self._redis = redis.Redis.from_url(self._redis_url, socket_timeout=_ASK_SECONDS)
+        self._redis = redis.Redis.from_url(self._redis_url, socket_timeout=_ASK_SECONDS, decode_responses=True)
 
     def behind(self) -> int:
         """Records that are not in the store, over all partitions and both stages."""
@@ -84,7 +86,7 @@ class Backlog:
             for number in range(self._partitions):
                 for key in (user_watermarks_key(number), item_watermarks_key(number)):
                     marks = self._redis.hgetall(key)
-                    done |= {(topic.decode(), number): int(offset) for topic, offset in marks.items()}
+                    done |= {(str(topic), number): int(offset) for topic, offset in marks.items()}
         except redis.RedisError as error:
             raise StoreUnavailable(f"Redis at {self._redis_url} does not answer: {error}") from error
         return done

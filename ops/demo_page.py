@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from typing import ContextManager, Final
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -43,7 +43,7 @@ class Page:
         self.say("")
         self.say(title, "bold cyan")
 
-    def busy(self, what: str) -> ContextManager[object]:
+    def busy(self, what: str) -> AbstractContextManager[object]:
         """A sign of life while something takes its time; one line where nobody watches."""
         if self._console.is_terminal:
             return self._console.status(Text(f"{what} ...", style="dim"))

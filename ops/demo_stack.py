@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -78,7 +79,8 @@ def only_one_demo(settings: Settings) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise StackError(f"a demo is running already (pid {file.read().strip() or 'unknown'}): end it with Ctrl-C first") from error
+            holder = file.read().strip() or "unknown"
+            raise StackError(f"a demo is running already (pid {holder}): end it with Ctrl-C first") from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -99,7 +101,9 @@ def fresh_stack(settings: Settings, page: Page, stopping: Stoppable) -> Iterator
         page.say("using the servers that are set in FRESHET_KAFKA, FRESHET_REDIS: what the demo writes there stays there")
     try:
         with page.busy("starting (the first time Apache Kafka is fetched, which takes a minute)"):
+            begun = time.monotonic()
             started = stack.up(settings, NAME, workers=1, say=page.say)
+        page.say(f"ready after {time.monotonic() - begun:.1f} s")
         yield started
     finally:
         stopping.hold = True

@@ -27,7 +27,7 @@ class Settings(BaseModel):
 
     history_length: int = Field(100, ge=1, le=1000, description="newest events kept per user")
     neighbours: int = Field(50, ge=1, le=500, description="co-visited items kept per item")
-    dedupe_hours: int = Field(25, ge=1, le=24 * 30, description="how long an event_id stays known")
+    dedupe_hours: int = Field(25, ge=1, le=240, description="how long an event_id stays known")
     max_event_bytes: int = Field(64 * 1024, ge=1024, description="larger events go to dead-letters")
     max_future_seconds: int = Field(300, ge=0, description="events further ahead of the worker's clock are refused")
     user_ttl_days: int = Field(400, ge=0, description="users without events are forgotten after this; 0: never")

@@ -19,6 +19,7 @@ from schemas.settings import Settings
 from schemas.topics import MAX_OWN_MESSAGE_BYTES
 from stream_workers.handlers.settings import ModelSettings
 
+
 @dataclass(frozen=True)
 class Outgoing:
     """A record to produce."""

@@ -159,7 +159,7 @@ class ItemStage:
     def shrink(self) -> None:
         """Bound the memory; call after a successful commit with nothing dirty."""
         leaders = {self._rows.keys[row] for row in self._leaders.tolist()}
-        kept = self._rows.shrink()
+        kept = self._rows.shrink(self._leaders.tolist())
         if kept is None:
             return
         self._touched = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,8 @@ class Rows:
         for name, (_, _, empty) in self._columns.items():
             self.arrays[name][row] = empty
 
-    def shrink(self) -> NDArray[np.int64] | None:
-        """When there are more rows than the capacity: keep the more recently used half of it.
+    def shrink(self, pinned: Sequence[int] = ()) -> NDArray[np.int64] | None:
+        """When there are more rows than the capacity: keep the more recently used half of it, and the pinned rows.
 
         Returns:
             The rows kept, in their new order; None if nothing was dropped.
@@ -67,7 +67,7 @@ class Rows:
         if len(self.keys) <= self._capacity:
             return None
         newest_first = np.argsort(-self._used[: len(self.keys)], kind="stable")
-        kept = np.sort(newest_first[: max(1, self._capacity // 2)])
+        kept = np.union1d(newest_first[: max(1, self._capacity // 2)], np.array(pinned, np.int64))
         self.arrays = {name: array[kept].copy() for name, array in self.arrays.items()}
         self._used = self._used[kept].copy()
         self.keys = [self.keys[row] for row in kept.tolist()]

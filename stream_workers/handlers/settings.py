@@ -28,7 +28,7 @@ class ModelSettings(NamedTuple):
     partitions: int = 4
     history_length: int = 100
     neighbours: int = 50
-    affinities: int = 16
+    affinities: int = 8
     pair_depth: int = 10
     pair_decay: float = 0.8
     backward: float = 0.5

@@ -12,7 +12,9 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_store.user_blob import TYPES
 from schemas.errors import InvalidEvent
+from schemas.ids import MAX_ID_BYTES
 
 VERSION: Final = 1
 NOT_OWNED: Final = -1
@@ -71,7 +73,7 @@ def decode_signals(value: bytes | None) -> Signals:
         topic, partition = message["source"]
         signals = Signals((str(topic), int(partition)), list(message["ids"]), **columns)
         _check(signals)
-    except (ValueError, KeyError, TypeError, IndexError, msgpack.UnpackException) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, msgpack.UnpackException) as error:
         raise InvalidEvent("not_signals", f"{type(error).__name__}: {error}") from error
     return signals
 
@@ -82,11 +84,16 @@ def _check(signals: Signals) -> None:
     pair_sizes = {len(getattr(signals, name)) for name in ("pair_events", "pair_rows", "pair_others", "pair_weights")}
     if sizes - {events} or len(pair_sizes) != 1:
         raise ValueError("columns of different lengths")
-    for column, limit in (
-        (signals.items, ids),
-        (signals.pair_rows, ids),
-        (signals.pair_others, ids),
-        (signals.pair_events, events),
+    for column, least, limit in (  # the kernels check no bounds
+        (signals.items, NOT_OWNED, ids),
+        (signals.types, 0, TYPES),
+        (signals.pair_rows, 0, ids),
+        (signals.pair_others, 0, ids),
+        (signals.pair_events, 0, events),
     ):
-        if len(column) and (column.max() >= limit or column.min() < NOT_OWNED):
+        if len(column) and (column.max() >= limit or column.min() < least):
             raise ValueError("an index out of range")
+    if not np.isfinite(signals.pair_weights).all():
+        raise ValueError("a weight that is not finite")
+    if not all(type(i) is str and 0 < len(i) <= MAX_ID_BYTES for i in signals.ids):
+        raise ValueError("an id that is none")

@@ -1,0 +1,93 @@
+"""How long a recommendation takes at 100 requests a second while the worker is busy on the same machine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import httpx
+import numpy as np
+from confluent_kafka import Producer
+
+from benchmarks.rig import Rig, catalogue, events, rig
+from benchmarks.row import Row
+
+USERS, EVENTS_EACH = 10_000, 50
+REQUESTS, RATE, BUSY_RATE = 3000, 100, 2000
+
+
+def run() -> list[Row]:
+    """10,000 items, 10,000 users of 50 events; 2,000 events a second go on while the requests come."""
+    with rig() as bench:
+        bench.produce(catalogue())
+        bench.produce(events(USERS * EVENTS_EACH, USERS))
+        bench.worker()
+        url = bench.api()
+        bench.settle(300)
+        floor = asyncio.run(_ask(url, "/healthz", 500))
+        calm = asyncio.run(_ask(url, "/v1/users/user{}/recommendations?k=10", REQUESTS // 3))
+        stop = threading.Event()
+        load = threading.Thread(target=_busy, args=(bench, stop))
+        load.start()
+        try:
+            busy = asyncio.run(_ask(url, "/v1/users/user{}/recommendations?k=10", REQUESTS))
+        finally:
+            stop.set()
+            load.join()
+        trips = _round_trips(url)
+    base = float(np.percentile(floor, 99))
+    p50, p99 = (float(np.percentile(busy, q)) for q in (50, 99))
+    return [
+        Row("recommend_p50_ms", p50, "ms", "GET /healthz p99", p50 / base),
+        Row("recommend_p99_ms", p99, "ms", "GET /healthz p99", p99 / base, "<= 15"),
+        Row("recommend_idle_p99_ms", float(np.percentile(calm, 99)), "ms", "GET /healthz p99", float(np.percentile(calm, 99)) / base),
+        Row("store_round_trips", trips, "a request", wanted="<= 2"),
+    ]
+
+
+async def _ask(url: str, path: str, count: int) -> list[float]:
+    """Open loop: each request at its time, whatever the others do; milliseconds from when it was due."""
+    rng = np.random.default_rng(4)
+    users = rng.integers(0, USERS, count).tolist()
+    waited: list[float] = []
+    async with httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_keepalive_connections=32)) as client:
+        started = time.perf_counter()
+
+        async def one(due: float, target: str) -> None:
+            answer = await client.get(target)
+            waited.append(1000 * (time.perf_counter() - due))
+            answer.raise_for_status()
+
+        tasks = []
+        for n, user in enumerate(users):
+            due = started + n / RATE
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.append(asyncio.create_task(one(due, path.format(user))))
+        await asyncio.gather(*tasks)
+    return waited
+
+
+def _busy(bench: Rig, stop: threading.Event) -> None:
+    producer = Producer({"bootstrap.servers": bench.servers.kafka, "partitioner": "murmur2_random", "linger.ms": 5})
+    started = time.perf_counter()
+    for n, (topic, key, value) in enumerate(events(BUSY_RATE * 120, USERS, seed=5), 1):
+        if stop.is_set():
+            break
+        producer.produce(topic, value, key)
+        if n % 20 == 0:
+            producer.poll(0)
+            time.sleep(max(0.0, started + n / BUSY_RATE - time.perf_counter()))
+    producer.flush(10)
+
+
+def _round_trips(url: str) -> float:
+    """Largest number of store round trips that any recommendation took, from the API's own metrics."""
+    bounds = {}
+    for line in httpx.get(f"{url}/metrics").text.splitlines():
+        if line.startswith("freshet_store_round_trips_bucket"):
+            labels, value = line.rsplit(" ", 1)
+            bound = labels.split('le="')[1].split('"')[0]
+            bounds[float(bound)] = bounds.get(float(bound), 0.0) + float(value)
+    total = max(bounds.values())
+    return min(bound for bound, seen in bounds.items() if seen == total)
