@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -147,7 +148,7 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """Bounds on a single event."""
         return Limits(self.settings.max_event_bytes, self.settings.max_future_seconds * 1000)

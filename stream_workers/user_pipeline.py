@@ -78,8 +78,9 @@ class UserPipeline(Pipeline):
     def decode(self, batch: Batch, writer: PartitionWriter) -> Decoded:
         """Validate in the order of the log; sort out what is bad or belongs to another partition."""
         decoded = Decoded()
+        done = writer.watermarks
         for record in _in_log_order(batch):
-            if record.offset <= writer.watermarks.get(record.topic, -1):
+            if record.offset <= done.get(record.topic, -1):
                 continue
             try:
                 if record.topic == USERS:

@@ -23,7 +23,7 @@ from stream_workers.handlers.settings import ModelSettings
 from stream_workers.models.affinity import update_affinities
 from stream_workers.models.history import update_histories
 
-MAX_EVENT_IDS: Final = 200_000  # per user: a bound on memory, far beyond what a person does in a day
+_HOURLY_EVENT_IDS: Final = 100_000  # per user: a bound on memory, far beyond what a person does in an hour
 
 
 @dataclass
@@ -192,15 +192,16 @@ class UserStage:
         """Note an event's identity; False if it was noted before."""
         digest = hashlib.blake2b(identity.encode(), digest_size=EVENT_ID_BYTES).digest()
         seen = self._seen[row]
-        if any(_contains(hashes, digest) for hashes in seen.values()):
-            return False
+        for hashes in seen.values():
+            if digest in hashes and _contains(hashes, digest):
+                return False
         if hour not in seen:
             seen[hour] = bytearray()
             for old in [h for h in seen if h < hour - self._settings.dedupe_hours]:
                 del seen[old]
         seen[hour] += digest
-        while sum(map(len, seen.values())) > MAX_EVENT_IDS * EVENT_ID_BYTES and len(seen) > 1:
-            del seen[min(seen)]
+        if len(seen[hour]) > _HOURLY_EVENT_IDS * EVENT_ID_BYTES:
+            del seen[hour][:EVENT_ID_BYTES]
         return True
 
     def _learn(self, rows: NDArray[np.int64], events: SourceEvents, output: StageOutput) -> None:
