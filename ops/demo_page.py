@@ -29,14 +29,20 @@ class Page:
             console = Console(highlight=False, width=_WIDEST)
         self._console = console
 
+    @property
+    def width(self) -> int:
+        """Columns of text."""
+        return self._console.width
+
     def say(self, line: str, style: str = "") -> None:
         """One line as it is: no markup, not broken. A terminal that is gone must not keep servers from being stopped."""
-        self.show(Text(line, style=style))
+        with suppress(OSError):
+            self._console.print(Text(line, style=style), soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
-        """Anything that rich can draw."""
+        """Anything that rich can draw, fitted to the width of the terminal."""
         with suppress(OSError):
-            self._console.print(what, soft_wrap=isinstance(what, Text))
+            self._console.print(what)
 
     def heading(self, title: str) -> None:
         """The title of the next part."""

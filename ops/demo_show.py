@@ -17,11 +17,14 @@ from ops.demo_stack import NAME
 from ops.demo_visit import Click, Item, Visit, ids, title_of
 
 _NEW: Final = "bold green"
+_RANK, _MARK, _SOURCE, _REASON = "#", "", "source", "reason"
+_BEFORE, _AFTER = "before", "after three clicks"
+_TITLES: Final = (_BEFORE, _AFTER)
 
 
 def show_first_list(page: Page, visit: Visit) -> None:
     """What somebody is shown of whom nothing is known."""
-    table = _table("#", "title", "source", "reason")
+    table = _table(page, _RANK, "title", _SOURCE, _REASON)
     for item in visit.before["items"]:
         table.add_row(Text(str(item["rank"])), Text(title_of(item)), Text(_sources(item)), Text(item["reason"], style="dim"))
     page.show(table)
@@ -40,7 +43,7 @@ def show_click(page: Page, click: Click) -> None:
 
 def show_change(page: Page, visit: Visit) -> None:
     """Both lists side by side, what moved, and how fresh the answer is."""
-    table = _table("#", "before", "", "after three clicks", "source", "reason")
+    table = _table(page, _RANK, _BEFORE, _MARK, _AFTER, _SOURCE, _REASON)
     earlier = {item: rank for rank, item in enumerate(ids(visit.before["items"]), start=1)}
     clicked = set(ids(visit.to_click))
     before, after = visit.before["items"], visit.after["items"]
@@ -84,13 +87,18 @@ def show_next_steps(page: Page, visit: Visit, once: bool) -> None:
         page.say(f"{_own_command()} {arguments} --name {NAME}")
 
 
-def _table(*columns: str) -> Table:
+def _table(page: Page, *columns: str) -> Table:
+    """A table without lines; titles share about half of the width, reasons wrap in what is left."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        if name == "#":
-            table.add_column(name, justify="right", no_wrap=True)
+        if name == _RANK:
+            table.add_column(name, justify="right", no_wrap=True, min_width=2)
+        elif name in _TITLES:
+            table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=max(12, page.width // 2 // len(_TITLES) - 2))
+        elif name == _REASON:
+            table.add_column(name, overflow="fold", min_width=16)
         else:
-            table.add_column(name, no_wrap=name not in {"reason"}, overflow="ellipsis" if name != "reason" else "fold")
+            table.add_column(name, no_wrap=True, min_width=3 if name == _MARK else 16)
     return table
 
 

@@ -100,7 +100,7 @@ def fresh_stack(settings: Settings, page: Page, stopping: Stoppable) -> Iterator
     if settings.kafka or settings.redis:
         page.say("using the servers that are set in FRESHET_KAFKA, FRESHET_REDIS: what the demo writes there stays there")
     try:
-        with page.busy("starting (the first time Apache Kafka is fetched, which takes a minute)"):
+        with page.busy("starting"):
             begun = time.monotonic()
             started = stack.up(settings, NAME, workers=1, say=page.say)
         page.say(f"ready after {time.monotonic() - begun:.1f} s")

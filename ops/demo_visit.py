@@ -14,7 +14,6 @@ from schemas.timestamps import parse_timestamp
 VISITOR: Final = "you"
 LENGTH: Final = 10
 CLICKS: Final = 3
-_CANDIDATES: Final = 30
 _BYSTANDERS: Final = 20
 _VISIBLE_SECONDS: Final = 10.0
 _LISTS_SECONDS: Final = 15.0
@@ -65,7 +64,7 @@ class Visit:
 
     Attributes:
         before: the first answer; `after`: the newest one.
-        to_click: three items: a popular one, and two that others take together with it.
+        to_click: three items: one they are shown, and two that others take together with it.
         bystander: somebody with another taste; None where there is nobody else.
         theirs_before: the bystander's list at the start; `theirs_after`: after the clicks.
     """
@@ -131,17 +130,16 @@ class Visit:
     def _choose_clicks(self) -> tuple[list[Item], set[str]]:
         """Three items, and the ids of all that is like the first of them.
 
-        Of the popular items the one with most company that is not popular itself: a taste, not just what everybody takes.
-        Without any company, just what is popular.
+        Of what the visitor is shown the one with most company that they are not shown; without company, just what they are shown.
         """
-        popular = self.api.popular(_CANDIDATES)["items"]
-        if len(popular) <= CLICKS:
-            raise InvalidInput(f"the stream has only {len(popular)} items; the demo clicks on {CLICKS} and wants some left to show")
-        known = set(ids(popular))
-        circles = [(item, self._company(item)) for item in popular]
+        shown = self.before["items"]
+        if len(shown) <= CLICKS:
+            raise InvalidInput(f"the stream has only {len(shown)} items; the demo clicks on {CLICKS} and wants some left to show")
+        known = set(ids(shown))
+        circles = [(item, self._company(item)) for item in shown]
         chosen, company = max(circles, key=lambda circle: len(set(ids(circle[1])) - known))
         if len(company) < CLICKS - 1:
-            chosen, company = popular[0], popular[1:CLICKS]
+            chosen, company = shown[0], shown[1:CLICKS]
         ahead = sorted(company, key=lambda item: item["item_id"] in known)  # stable: the rest stays in order of likeness
         return [chosen, *ahead[: CLICKS - 1]], {chosen["item_id"], *ids(company)}
 

@@ -11,7 +11,7 @@ import orjson
 from aiokafka.structs import ConsumerRecord
 
 from feature_store.catalogue import Catalogue
-from feature_store.keys import user_key
+from feature_store.keys import trending_key, user_key
 from feature_store.memory import MemoryStore, MemoryWriter
 from feature_store.port import Writes
 from feature_store.user_blob import unpack_user

@@ -83,7 +83,10 @@ def recommended(api: str, user: str) -> list[str]:
 @pytest.mark.parametrize("send", [kafka_python, aiokafka, confluent_kafka, over_http], ids=lambda f: f.__name__)
 def test_a_click_changes_this_users_list_and_not_anothers(live: Live, api: str, send: Callable[..., Any]) -> None:
     user, other = f"{send.__name__}-one", f"{send.__name__}-other"
+    live.produce([("clicks", other, event(other, item, int(time.time() * 1000))) for item in ("b1", "b2", "b3")])
+    live.settle()
     before, others_before = recommended(api, user), recommended(api, other)
+    assert others_before[0].startswith("b")
     for item in ("a1", "a2"):
         value = event(user, item, int(time.time() * 1000), event_id=f"{user}-{item}")
         send(api if send is over_http else live, value, user)

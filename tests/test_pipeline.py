@@ -11,15 +11,8 @@ import pytest
 from feature_store.keys import user_key, user_watermarks_key
 from feature_store.memory import MemoryStore
 from feature_store.port import Writes
-from schemas.ids import partition_of
+from stream_workers.pipeline import Batch
 from stream_workers.services import Outgoing
-
-NOW = 1_767_225_600_000
-TWO = 2  # partitions where partitioning matters
-IN_0 = next(str(n) for n in range(99) if partition_of(str(n), TWO) == 0)
-IN_1 = next(str(n) for n in range(99) if partition_of(str(n), TWO) == 1)
-
-
 from tests.pipeline_world import IN_0, IN_1, TWO, running
 
 
@@ -68,6 +61,31 @@ async def test_a_flushed_store_is_filled_again_from_the_start_of_the_log() -> No
         await world.settle()
         assert world.clicks_of("u") == 5
         assert world.rewinds[0]["clicks"] == 0
+
+
+async def test_what_waits_behind_a_batch_that_must_be_read_again_is_read_again_too() -> None:
+    async with running() as world:
+        world.click()
+        await world.settle()
+        world.sink.open.clear()
+        records = [world.click() for _ in range(4)]
+        await world.offer(records[0])
+        await asyncio.sleep(0.02)  # the loop has taken it and waits for Kafka
+        await world.offer(*records[1:])
+        world.store.flush()
+        world.sink.open.set()
+        await world.settle()
+        assert world.clicks_of("u") == 5
+
+
+async def test_a_batch_that_the_store_already_has_is_skipped() -> None:
+    async with running() as world:
+        batch = Batch({"clicks": [world.click() for _ in range(3)]})
+        writer = await world.pipeline.begin()
+        for _ in range(2):
+            await world.pipeline.apply(batch, writer)
+        assert (world.clicks_of("u"), len(world.sink.of("item-signals"))) == (3, 1)
+        await world.settle()
 
 
 async def test_a_fenced_partition_goes_on_behind_what_the_other_writer_stored() -> None:

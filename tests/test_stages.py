@@ -19,7 +19,7 @@ from schemas.events import Event
 from schemas.horizons import HOUR_MS
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, decode_signals
-from stream_workers.handlers.user_stage import UserBatch, UserStage
+from stream_workers.handlers.user_stage import UserBatch, UserStage, _contains
 
 SMALL = ModelSettings(partitions=1, history_length=6, neighbours=20)
 START = 1_767_225_600_000
@@ -159,6 +159,12 @@ def test_thousands_of_event_ids_in_one_hour_are_told_apart() -> None:
     users = Users()
     users.apply([(Event("u", "7", 1, START, f"e{n % 8_000}"), "clicks", n, START) for n in range(10_000)])
     assert (users.state("u").counts[1], users.duplicates) == (8_000, 2_000)
+
+
+def test_a_hash_is_not_found_across_two_others() -> None:
+    assert not _contains(bytearray(b"abcdefghijkl"), b"defghi")
+    assert _contains(bytearray(b"xabcdefabcdef"[1:]), b"abcdef")
+    assert _contains(bytearray(b"aaaaabbbbbbb") + b"abbbbb", b"abbbbb")
 
 
 # --- forgetting -----------------------------------------------------------------------------------------------------------
