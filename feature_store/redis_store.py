@@ -1,4 +1,4 @@
-"""The feature store in Redis (6.2 or later, standalone or cluster).
+"""The feature store in Redis, 6.2 or later. (Keys are laid out for a Redis Cluster; this client speaks to a single primary.)
 
 A partition's writer holds a connection of its own on which WATCH of the watermarks key is always armed: each commit sends
 MULTI .. EXEC and the next WATCH in one go, so fencing costs no round trip. If anything else touched the watermarks (another worker,

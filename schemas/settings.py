@@ -40,7 +40,6 @@ class Settings(BaseModel):
 
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
-    worker_port: int = Field(0, ge=0, le=65535, description="port of the worker's /metrics and /healthz; 0: none")
     store_timeout_ms: int = Field(250, ge=1, description="the API answers from a lower step when Redis takes longer")
     ack_timeout_ms: int = Field(5000, ge=100, description="POST /v1/events answers 503 when Kafka takes longer")
 

@@ -242,7 +242,7 @@ def compose_services() -> dict[str, Any]:
 
 def test_compose_hands_every_setting_to_the_containers() -> None:
     services = compose_services()
-    only_outside = {"home", "data", "api_host", "api_port", "worker_port"}
+    only_outside = {"home", "data", "api_host", "api_port"}
     wanted = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields.keys() - only_outside}
     for service in ("topics", "worker", "api"):
         assert wanted <= services[service]["environment"].keys(), service
