@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -47,7 +48,7 @@ async def raw(kafka: str, clock: Clock) -> None:
 def stock(kafka: str, clock: Clock) -> None:
     """A stock Faust agent that decodes JSON and does nothing else."""
     app = faust.App("stock", broker=f"kafka://{kafka}", store="memory://", web_enabled=False, topic_allow_declare=False,
-                    topic_disable_leader=True, consumer_auto_offset_reset="earliest")  # fmt: skip
+                    topic_disable_leader=True, datadir=tempfile.mkdtemp(), consumer_auto_offset_reset="earliest")  # fmt: skip
 
     @app.agent(app.topic(*TOPICS, value_serializer="json"))
     async def take(stream: Any) -> None:
@@ -75,7 +76,8 @@ class FromTheStart:
 def batching(kafka: str, clock: Clock) -> None:
     """Freshet's transport, JSON decoded, no other work."""
     app = faust.App("batching", broker=f"batching://{kafka}", store="memory://", web_enabled=False, topic_allow_declare=False,
-                    topic_disable_leader=True, broker_max_poll_records=2000, stream_buffer_maxsize=16)  # fmt: skip
+                    topic_disable_leader=True, datadir=tempfile.mkdtemp(), broker_max_poll_records=4000,
+                    stream_buffer_maxsize=16)  # fmt: skip
     app.freshet_runtime = FromTheStart()
 
     @app.agent(app.topic(*TOPICS, key_serializer="raw", value_serializer="raw"))

@@ -48,12 +48,11 @@ def _offer(bench: Rig, stop: threading.Event) -> None:
     """1,000 events a second, in steps of 10 ms."""
     producer = _producer(bench)
     stream = events(RATE * SECONDS * 4, 5000, seed=3, start_ms=int(time.time() * 1000) - RATE * SECONDS * 4000)
-    started, sent = time.perf_counter(), 0
-    for topic, key, value in stream:
+    started = time.perf_counter()
+    for sent, (topic, key, value) in enumerate(stream, 1):
         if stop.is_set():
             break
         producer.produce(topic, value, key)
-        sent += 1
         if sent % 10 == 0:
             producer.poll(0)
             time.sleep(max(0.0, started + sent / RATE - time.perf_counter()))

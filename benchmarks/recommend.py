@@ -41,7 +41,9 @@ def run() -> list[Row]:
     return [
         Row("recommend_p50_ms", p50, "ms", "GET /healthz p99", p50 / base),
         Row("recommend_p99_ms", p99, "ms", "GET /healthz p99", p99 / base, "<= 15"),
-        Row("recommend_idle_p99_ms", float(np.percentile(calm, 99)), "ms", "GET /healthz p99", float(np.percentile(calm, 99)) / base),
+        Row(
+            "recommend_idle_p99_ms", float(np.percentile(calm, 99)), "ms", "GET /healthz p99", float(np.percentile(calm, 99)) / base
+        ),
         Row("store_round_trips", trips, "a request", wanted="<= 2"),
     ]
 

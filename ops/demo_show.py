@@ -61,9 +61,11 @@ def show_bystander(page: Page, visit: Visit) -> None:
     if visit.bystander is None:
         page.say("there is nobody else in this stream whose list could stay as it was")
         return
-    same = ids(visit.theirs_before) == ids(visit.theirs_after)
-    count = len(visit.theirs_after)
-    verdict = f"the same {count} titles in the same order" if same else "changed"
+    before, after = ids(visit.theirs_before), ids(visit.theirs_after)
+    count, kept = len(after), sum(map(str.__eq__, before, after))
+    verdict = f"the same {count} titles in the same order"
+    if before != after:
+        verdict = f"the same {kept} of {count} titles in their places; the clicks changed what is popular, which moved the others"
     first = f" ({title_of(visit.theirs_after[0])}, ...)" if count else ""
     page.show(Text.assemble(f"user {visit.bystander}, who did nothing: ", (verdict, "bold"), first))
 

@@ -78,6 +78,7 @@ class Visit:
         self._last_ms = 0
         self.bystander, self.theirs_before = self._choose_bystander(crowd, near)
         self.theirs_after = self.theirs_before
+        self._their_counts = self._counts()
 
     def click(self, item: Item) -> Click:
         """Post a click, and ask for recommendations until they know of it.
@@ -114,8 +115,16 @@ class Visit:
             raise FreshetError("three clicks did not change the recommendations")
         if again := set(ids(self.after["items"])).intersection(ids(self.to_click)):
             raise FreshetError(f"recommended again right after the click: {', '.join(sorted(again))}")
-        if ids(self.theirs_before) != ids(self.theirs_after):
+        if self._counts() != self._their_counts:
+            raise FreshetError(f"the clicks of {self.user_id!r} were counted for {self.bystander!r}")
+        # One place may go to what the clicks made more popular: popularity is everybody's.
+        if len(set(ids(self.theirs_before)).difference(ids(self.theirs_after))) > 1:
             raise FreshetError(f"the clicks of {self.user_id!r} changed the list of {self.bystander!r}")
+
+    def _counts(self) -> dict[str, int] | None:
+        """What the bystander has done so far."""
+        counts: dict[str, int] | None = None if self.bystander is None else self.api.user(self.bystander)["counts"]
+        return counts
 
     def _await_visible(self, item: Item, begun: float) -> dict[str, Any]:
         while True:

@@ -183,7 +183,9 @@ def parse_event(topic: str, value: bytes | None, reference_ms: int, limits: Limi
     except ValidationError as error:
         raise _explained(error) from error
     kind = _FIXED_TYPE[topic] if topic in _FIXED_TYPE else TYPE_CODES[fields["type"]]
-    timestamp = _checked_time(fields["timestamp"], reference_ms, limits)
+    timestamp = fields["timestamp"]
+    if timestamp.__class__ is not int or not EARLIEST_MS <= timestamp <= reference_ms + limits.max_future_ms:
+        timestamp = _checked_time(timestamp, reference_ms, limits)
     return Event(fields["user_id"], fields["item_id"], kind, timestamp, fields.get("event_id"))
 
 
@@ -204,5 +206,5 @@ def _explained(error: ValidationError) -> InvalidEvent:
     faults = error.errors(include_url=False, include_context=False)
     if faults[0]["type"] == "json_invalid":
         return InvalidEvent("not_json", faults[0]["msg"])
-    lines = [f"{'.'.join(map(str, f['loc'])) or 'value'}={str(f['input'])[:60]!r}: {f['msg']}" for f in faults[:4]]
+    lines = [f"{'.'.join(map(str, f['loc']))[:60] or 'value'}={str(f['input'])[:60]!r}: {f['msg']}" for f in faults[:4]]
     return InvalidEvent("invalid", "; ".join(lines))

@@ -36,7 +36,7 @@ class Settings(BaseModel):
     linger_ms: int = Field(5, ge=0, le=1000, description="a worker waits this long for more events before it applies a batch")
     item_linger_ms: int = Field(20, ge=0, le=5000, description="the same for the item stage, which coalesces writes to hot items")
     session_timeout_ms: int = Field(6000, ge=1000, le=300_000, description="a worker silent for this long loses its partitions")
-    batch_events: int = Field(2000, ge=1, le=100_000, description="most events in one batch of one partition")
+    batch_events: int = Field(4000, ge=1, le=100_000, description="most events in one batch of one partition")
 
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")

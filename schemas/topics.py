@@ -60,7 +60,11 @@ def declared_topics(settings: Settings) -> list[TopicSpec]:
         return TopicSpec(name, key, settings.partitions, configs | more)
 
     def compacted(name: str, key: Literal["user", "item", "none"]) -> TopicSpec:
-        configs = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+        configs = {
+            "cleanup.policy": "compact",
+            "delete.retention.ms": str(36_500 * DAY_MS),
+            "message.timestamp.type": "LogAppendTime",
+        }
         return TopicSpec(name, key, settings.partitions, configs)
 
     return [

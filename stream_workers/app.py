@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 from typing import Any, Final
 
 import faust
@@ -31,7 +32,7 @@ from stream_workers.warm_up import compile_kernels
 
 log = logging.getLogger(__name__)
 _CATALOGUE_SECONDS: Final = 30.0
-_FETCH_RECORDS: Final = 2000
+_FETCH_RECORDS: Final = 4000
 
 
 class Worker:
@@ -48,8 +49,10 @@ class Worker:
         catalogue = Catalogue(keep_raw=False)
         self._follower = CatalogueFollower(settings.kafka, catalogue)
         self._producer = SignalProducer(settings.kafka)
+        self._scratch = tempfile.TemporaryDirectory(prefix="freshet-worker-")  # Faust insists on a folder; it stays empty
         self.app = faust.App(
             settings.group,
+            datadir=self._scratch.name,
             broker=f"batching://{settings.kafka.replace(',', ';')}",
             store="memory://",
             topic_allow_declare=False,

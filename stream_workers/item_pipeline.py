@@ -36,8 +36,9 @@ class ItemPipeline(Pipeline):
         return item_watermarks_key(self.partition)
 
     async def _restart(self, writer: PartitionWriter) -> None:
+        waiting = self._stage.touched_items()  # not in the stored lists yet
         self._stage = ItemStage(self.partition, self._services.models, writer.watermarks)
-        leaders = await self._stored_leaders(trending_key(self.partition))
+        leaders = list(dict.fromkeys([*await self._stored_leaders(trending_key(self.partition)), *waiting]))
         await self._load(leaders)
         self._stage.lead(leaders)
 
@@ -55,6 +56,11 @@ class ItemPipeline(Pipeline):
 
     async def _idle(self, writer: PartitionWriter) -> None:
         await self.flush(writer)
+
+    async def _finish(self, writer: PartitionWriter) -> None:
+        if self._trending_due is not None:
+            self._trending_due = 0.0
+            await self.flush(writer)
 
     async def flush(self, writer: PartitionWriter) -> None:
         """Commit what waits in memory."""

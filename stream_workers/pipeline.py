@@ -87,6 +87,10 @@ class Pipeline(ABC):
         """
         await writer.commit(Writes())
 
+    async def _finish(self, writer: PartitionWriter) -> None:
+        """Last work before the partition is given back: none here. Raises as `apply`."""
+        return
+
     def _idle_seconds(self) -> float:
         """Seconds until `_idle` is due."""
         return _PROBE_SECONDS
@@ -131,8 +135,12 @@ class Pipeline(ABC):
             # Either records were lost between the consumer and here, or the log itself has a gap (transaction markers,
             # expired segments). Reading once more tells.
             self._accepted_gap[topic] = expected
-            await self._rewind({topic: expected})
+            await self._rewind({topic: expected}, keep_queued=True)
             return
+        if first < expected:  # delivered twice
+            fetched = fetched._replace(records=[record for record in fetched.records if record.offset >= expected])
+            if not fetched.records:
+                return
         self._next[topic] = fetched.records[-1].offset + 1
         self._queue.append((topic, fetched))
         self._queued += len(fetched.records)
@@ -167,9 +175,11 @@ class Pipeline(ABC):
     async def _run(self) -> None:
         while True:
             batch = await self._take()
-            if self._closing and not batch.records:
-                return
             assert self._writer is not None  # noqa: S101 - `open` set it
+            if self._closing and not batch.records:
+                with contextlib.suppress(Fenced, StoreUnavailable):
+                    await self._finish(self._writer)
+                return
             try:
                 if batch.records:
                     await self.apply(batch, self._writer)
@@ -206,10 +216,10 @@ class Pipeline(ABC):
         log.warning("%s %d: %s; starting again from the store", type(self).__name__, self.partition, error)
         self._services.counters.recoveries += 1
         attempt = 0
+        before = dict(self._writer.watermarks) if self._writer else {}
         while True:
             try:
                 await asyncio.sleep(_BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)])
-                before = dict(self._writer.watermarks) if self._writer else {}
                 await self._reclaim()
                 if self._writer and dict(self._writer.watermarks) == before and batch.records:
                     await self.apply(batch, self._writer)
@@ -229,11 +239,12 @@ class Pipeline(ABC):
             await self._writer.close()
         await self.begin()
 
-    async def _rewind(self, positions: Mapping[str, int]) -> None:
+    async def _rewind(self, positions: Mapping[str, int], keep_queued: bool = False) -> None:
         """Drop queued records of these topics and read again from the given offsets."""
         for topic in positions:
             self._epochs[topic] = -1  # nothing is taken until the consumer says which epoch the new position has
-        self._queue = [(topic, fetched) for topic, fetched in self._queue if topic not in positions]
+        if not keep_queued:
+            self._queue = [(topic, fetched) for topic, fetched in self._queue if topic not in positions]
         self._queued = sum(len(fetched.records) for _, fetched in self._queue)
         self._room.set()
         self._next.update(positions)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
+from operator import itemgetter
 from typing import Final
 
 from aiokafka.structs import ConsumerRecord
@@ -62,8 +62,9 @@ class UserPipeline(Pipeline):
         damaged = self._stage.load(missing, stored)
         started = services.clock_ms()
         output = self._stage.apply(decoded.batch, started + self._commit_ms)
-        signals = [Outgoing(ITEM_SIGNALS, target, None, value) for target, value in output.messages]
-        await services.producer.send(decoded.outgoing + signals)
+        signals = [[Outgoing(ITEM_SIGNALS, target, None, value) for target, value in wave] for wave in output.waves]
+        for records in filter(None, (decoded.outgoing, *signals)):
+            await services.producer.send(records)
         await writer.commit(Writes(damaged | output.puts, output.deletes, batch.watermarks()))
         self._commit_ms = services.clock_ms() - started
         self._count(decoded, output)
@@ -133,11 +134,13 @@ class UserPipeline(Pipeline):
             counters.effects_ms.append(now - decoded.batch.appended[-1])
 
 
-def _in_log_order(batch: Batch) -> Iterator[ConsumerRecord]:
+def _in_log_order(batch: Batch) -> list[ConsumerRecord]:
     """Records of all topics, merged by log time; within a topic in the order of offsets."""
     if len(batch.records) == 1:
-        return iter(next(iter(batch.records.values())))
-    return heapq.merge(*batch.records.values(), key=lambda record: record.timestamp)
+        return next(iter(batch.records.values()))
+    # Offsets of a topic must stay in order even where its times do not: each record counts as late as the latest before it.
+    runs = (zip(accumulate((r.timestamp for r in records), max), records, strict=True) for records in batch.records.values())
+    return [record for _, record in sorted(chain.from_iterable(runs), key=itemgetter(0))]
 
 
 def _origin(record: ConsumerRecord) -> str | None:

@@ -20,10 +20,11 @@ def compile_kernels(settings: ModelSettings) -> None:
         )
     users = UserStage(0, settings, Catalogue())
     users.load(users.missing(batch), [None])
-    for _, value in users.apply(batch, EARLIEST_MS).messages:
-        signals = decode_signals(value)
-        items = ItemStage(0, settings, {})
-        items.load(missing := items.missing([signals]), [None] * len(missing))
-        items.apply(signals)
-        items.changes()
-        items.trending({})
+    for wave in users.apply(batch, EARLIEST_MS).waves:
+        for _, value in wave:
+            signals = decode_signals(value)
+            items = ItemStage(0, settings, {})
+            items.load(missing := items.missing([signals]), [None] * len(missing))
+            items.apply(signals)
+            items.changes()
+            items.trending({})

@@ -158,6 +158,8 @@ async def running(stage: type[Pipeline] = UserPipeline, **numbers: Any) -> Async
     for (topic, _), epoch in (await world.rewind({(topic, 0): offset for topic, offset in positions.items()})).items():
         world.pipeline.started(topic, epoch)
     world.rewinds.clear()
-    yield world
-    world.sink.open.set()
-    await world.pipeline.close()
+    try:
+        yield world
+    finally:
+        world.sink.open.set()
+        await world.pipeline.close()

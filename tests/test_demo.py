@@ -78,7 +78,7 @@ def _check_story(said: str) -> None:
     assert " new " in change or "↑" in change
     assert "because you" in change
     assert re.search(r"freshness of this answer: newest event 20\S+, age \d+ ms, from event to effect \d+ ms", said)
-    assert "in the same order" in said
+    assert "who did nothing: the same " in said
     assert re.search(r"http://127\.0\.0\.1:\d+/v1/users/you/recommendations", said)
     assert "\x1b" not in said
     assert "Traceback" not in said

@@ -37,7 +37,7 @@ def messages_of(rows: list[Row], places: list[int], numbers: ModelSettings = SMA
         for event, topic, offset, appended in part:
             batch.append(event, topic, offset, appended, None)
         stage.load(missing := stage.missing(batch), [None] * len(missing))
-        messages += [decode_signals(value) for _, value in stage.apply(batch, START).messages]
+        messages += [decode_signals(value) for wave in stage.apply(batch, START).waves for _, value in wave]
     return messages
 
 
@@ -246,6 +246,6 @@ def test_a_message_of_the_longest_ids_stays_far_below_the_largest_that_kafka_tak
         event = stream(1)[0][0]._replace(user_id=f"u{n % 9}", item_id=f"{n:0256d}", type=rng.choice([1, 2]), event_id=None)
         batch.append(event, "clicks", n, START, None)
     stage.load(missing := stage.missing(batch), [None] * len(missing))
-    sizes = [len(value) for _, value in stage.apply(batch, START).messages]
+    sizes = [len(value) for wave in stage.apply(batch, START).waves for _, value in wave]
     assert len(sizes) == 2
     assert max(sizes) < MAX_OWN_MESSAGE_BYTES // 3

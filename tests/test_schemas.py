@@ -74,14 +74,12 @@ def test_optional_fields_may_be_null(name: str) -> None:
 )  # fmt: skip
 def test_a_field_of_the_wrong_type_is_refused_and_named(changes: dict[str, Any]) -> None:
     error = refusal(orjson.dumps(fields(**changes)))
-    assert error.reason == "invalid"
-    assert next(iter(changes)) in error.detail
+    assert (error.reason, next(iter(changes)) in error.detail) == ("invalid", True)
 
 
 @pytest.mark.parametrize("name", ["user_id", "item_id", "timestamp"])
 def test_a_missing_field_is_refused_and_named(name: str) -> None:
-    error = refusal(orjson.dumps({key: value for key, value in fields().items() if key != name}))
-    assert (error.reason, name in error.detail) == ("invalid", True)
+    assert name in refusal(orjson.dumps({key: value for key, value in fields().items() if key != name})).detail
 
 
 @pytest.mark.parametrize(
@@ -254,14 +252,12 @@ def test_formatting_and_parsing_are_inverse(milliseconds: int) -> None:
 def test_all_topics_have_the_same_partition_count_and_the_brokers_time() -> None:
     topics = declared_topics(Settings(partitions=6))
     assert {spec.name for spec in topics} == {*EVENT_TOPICS, "impressions", "items", "users", "item-signals", "dead-letters"}
-    assert {spec.partitions for spec in topics} == {6}
-    assert {spec.configs["message.timestamp.type"] for spec in topics} == {"LogAppendTime"}
+    assert {(spec.partitions, spec.configs["message.timestamp.type"]) for spec in topics} == {(6, "LogAppendTime")}
 
 
 def test_only_items_and_users_are_compacted() -> None:
-    policies = {spec.name: spec.configs["cleanup.policy"] for spec in declared_topics(Settings())}
-    assert {name for name, policy in policies.items() if policy == "compact"} == {"items", "users"}
-    assert set(policies.values()) == {"compact", "delete"}
+    compacted = {spec.name for spec in declared_topics(Settings()) if spec.configs["cleanup.policy"] == "compact"}
+    assert compacted == {"items", "users"}
 
 
 def test_a_forgotten_user_stays_forgotten_as_long_as_the_log_has_their_events() -> None:

@@ -108,7 +108,7 @@ class World:
             stage.load(missing, [None] * len(missing))
             output = stage.apply(batch, self.now + 31)
             self.store.blobs.update(output.puts)
-            for target, value in output.messages:
+            for target, value in (message for wave in output.waves for message in wave):
                 signals[target].append(decode_signals(value))
         for item_stage, messages in zip(self._items, signals, strict=True):
             self._learn_items(item_stage, messages)

@@ -67,7 +67,7 @@ class Users:
         self.store |= output.puts
         for key in output.deletes:
             self.store.pop(key, None)
-        self.messages += [decode_signals(value) for _, value in output.messages]
+        self.messages += [decode_signals(value) for wave in output.waves for _, value in wave]
         self.duplicates += output.duplicates
         self.stage.shrink()
 

@@ -19,9 +19,7 @@ from schemas.errors import StackError
 if TYPE_CHECKING:
     from schemas.settings import Settings  # not at run time: pydantic would cost a starting supervisor 0.4 s
 
-COMMANDS: dict[str, list[str]] = {
-    command: [sys.executable, "-m", "ops.cli", command] for command in ("worker", "api", "topics")
-}
+COMMANDS: dict[str, list[str]] = {command: [sys.executable, "-m", "ops.cli", command] for command in ("worker", "api", "topics")}
 PREFIX = "FRESHET_"
 TOPICS_SECONDS = 120.0
 ROOT = Path(__file__).resolve().parents[2]

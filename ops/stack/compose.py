@@ -73,9 +73,7 @@ class Compose:
         }
         command = ["docker", "compose", "-p", self.project, "-f", str(FILE), *arguments]
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-            )
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MissingError(f"`docker compose {arguments[0]}` failed: {error}") from error
         if done.returncode != 0:

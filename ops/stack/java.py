@@ -30,9 +30,7 @@ class Java:
     @property
     def key(self) -> str:
         """Changes when the executable does: a class archive of one Java is of no use to another."""
-        return hashlib.sha256(f"{self.path} {self.version} {Path(self.path).stat().st_mtime_ns}".encode()).hexdigest()[
-            :12
-        ]
+        return hashlib.sha256(f"{self.path} {self.version} {Path(self.path).stat().st_mtime_ns}".encode()).hexdigest()[:12]
 
 
 def find_java() -> Java:

@@ -66,9 +66,7 @@ def up(
     return bring_up(settings, name, Desired(PARTS if only is None else only, workers), say)
 
 
-def bring_up(
-    settings: Settings, name: str, desired: Desired, say: Say, commands: Mapping[str, list[str]] = COMMANDS
-) -> Stack:
+def bring_up(settings: Settings, name: str, desired: Desired, say: Say, commands: Mapping[str, list[str]] = COMMANDS) -> Stack:
     """`up`, with the commands of the workers, the API and the topics as an argument."""
     _check(desired)
     folder = Folder.of(settings, name)
@@ -144,9 +142,7 @@ def _join(folder: Folder, state: State, asked: Desired, say: Say) -> Stack:
     desired.write(folder)
     state.supervisor.signal(signal.SIGHUP)
     state = _await_parts(folder, desired, state.supervisor)
-    say(
-        f"freshet: stack {state.name!r} now runs {desired.worker_count} worker(s){', API ' + state.api if state.api else ''}"
-    )
+    say(f"freshet: stack {state.name!r} now runs {desired.worker_count} worker(s){', API ' + state.api if state.api else ''}")
     return _stack(folder, state)
 
 
@@ -189,9 +185,7 @@ def down(settings: Settings, name: str = DEFAULT_NAME, keep: bool = False, say: 
             _sweep(state)
         _remove(folder, keep)
     was_up = before is not None and before.phase == READY
-    say(
-        f"freshet: stack {name!r} {'is down' if was_up else 'was not up'}{', its data kept' if was_up and keep else ''}"
-    )
+    say(f"freshet: stack {name!r} {'is down' if was_up else 'was not up'}{', its data kept' if was_up and keep else ''}")
 
 
 def _end(supervisor: ProcessId) -> None:

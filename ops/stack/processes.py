@@ -73,9 +73,7 @@ class Child:
         return self.process.poll() is None
 
 
-def start(
-    command: Sequence[str], log: Path, folder: Path | None, environment: Mapping[str, str] | None = None
-) -> Child:
+def start(command: Sequence[str], log: Path, folder: Path | None, environment: Mapping[str, str] | None = None) -> Child:
     """Start a command whose output goes to the end of `log`; it is killed when this process dies (Linux).
 
     It runs in `folder`, or where this process runs.

@@ -34,9 +34,7 @@ class Folder:
             StackError: the name is not one.
         """
         if not _NAME.fullmatch(name):
-            raise StackError(
-                f"stack name {name!r}: use 1 to 41 of a-z, 0-9, '_' and '-', starting with a letter or digit"
-            )
+            raise StackError(f"stack name {name!r}: use 1 to 41 of a-z, 0-9, '_' and '-', starting with a letter or digit")
         return cls(settings.home.expanduser().absolute() / "stacks" / name)
 
     @property

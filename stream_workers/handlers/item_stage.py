@@ -83,7 +83,7 @@ class ItemStage:
         return self._rows.missing(items)
 
     def load(self, items: Sequence[str], blobs: Sequence[bytes | None]) -> None:
-        """Take items from the store (None: a new item). Damaged blobs are put aside by the next `changes`; their items start anew."""
+        """Take items from the store (None: a new item). The next `changes` puts damaged ones aside; their items start anew."""
         for item, blob in zip(items, blobs, strict=True):
             row = self._rows.add(item)
             if blob is None:

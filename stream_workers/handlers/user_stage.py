@@ -50,6 +50,20 @@ class UserBatch:
     def __len__(self) -> int:
         return len(self.users)
 
+    def part(self, start: int, end: int, profiles: Sequence[tuple[str, bytes | None, int]] = ()) -> UserBatch:
+        """Events start to end - 1, with these profiles."""
+        return UserBatch(
+            self.users[start:end],
+            self.items[start:end],
+            self.types[start:end],
+            self.timestamps[start:end],
+            self.identities[start:end],
+            self.topics[start:end],
+            self.offsets[start:end],
+            self.appended[start:end],
+            list(profiles),
+        )
+
     def append(self, event: Event, topic: str, offset: int, appended: int, identity: str | None) -> None:
         """Add one event; `identity` overrides the event's own id (a forwarded event that has none)."""
         self.users.append(event.user_id)
@@ -68,13 +82,13 @@ class StageOutput:
 
     Attributes:
         puts, deletes: changes of the store.
-        messages: target partition and value, for `item-signals`.
+        waves: target partition and value, for `item-signals`; each wave is acknowledged before the next is sent.
         applied, duplicates: events that changed something, events that were already known.
     """
 
     puts: dict[bytes, bytes] = field(default_factory=dict)
     deletes: set[bytes] = field(default_factory=set)
-    messages: list[tuple[int, bytes]] = field(default_factory=list)
+    waves: list[list[tuple[int, bytes]]] = field(default_factory=list)
     applied: int = 0
     duplicates: int = 0
 
@@ -97,6 +111,7 @@ class UserStage:
         self._catalogue = catalogue
         self._items = Interner(settings.partitions)
         self._categories = Interner(1)
+        self._category_lists: dict[tuple[str, ...], list[int]] = {}  # a catalogue has few combinations of categories
         self._weights = np.array(settings.type_weights, np.float64)
         n, a = settings.history_length, settings.affinities
         self._rows = Rows(
@@ -139,13 +154,16 @@ class UserStage:
             batch: events and profiles.
             now_ms: when the effect will be visible, for the measured event-to-effect time.
         """
-        output = StageOutput()
+        forgotten = max((at for _, profile, at in batch.profiles if profile is None), default=-1)
+        early = sum(at <= forgotten for at in batch.appended)  # happened before a user was forgotten: counts for the items
+        output = self.apply(batch.part(0, early), now_ms) if early else StageOutput()
+        batch = batch.part(early, len(batch), batch.profiles) if early else batch
         self._apply_profiles(batch, output)
         rows = self._rows.find(batch.users)
         fresh = self._unseen(batch, rows, output)
         events = self._columns(batch, fresh)
         rows = rows[fresh]
-        output.applied = len(fresh)
+        output.applied += len(fresh)
         if len(fresh):
             self._learn(rows, events, output)
             self._rows.arrays["effect_ms"][rows] = now_ms - events.appended
@@ -217,7 +235,7 @@ class UserStage:
             rows, events.types, events.timestamps, starts, categories, self._weights,
             self._settings.affinity_half_life_ms, arrays["categories"], arrays["weights"], decayed_to,
         )  # fmt: skip
-        output.messages = fan_out(self._partition, events, Pairs(*pairs), self._items, self._settings)
+        output.waves += fan_out(self._partition, events, Pairs(*pairs), self._items, self._settings)
 
     def _columns(self, batch: UserBatch, chosen: NDArray[np.int64]) -> SourceEvents:
         picked = chosen.tolist()
@@ -231,12 +249,14 @@ class UserStage:
         )
 
     def _event_categories(self, events: SourceEvents) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        index, known = self._categories.index, self._catalogue.categories
-        ids = self._items.ids
-        per_event = [[index(name) for name in known(ids[item])] for item in events.items.tolist()]
+        known, ids, lists = self._catalogue.categories, self._items.ids, self._category_lists
+        names = [known(ids[item]) for item in events.items.tolist()]
+        for combination in set(names) - lists.keys():
+            lists[combination] = self._categories.indices(list(combination)).tolist()
+        per_event = [lists[combination] for combination in names]
         starts = np.zeros(len(per_event) + 1, np.int64)
-        np.cumsum([len(names) for names in per_event], out=starts[1:])
-        return starts, np.array([c for names in per_event for c in names], np.int64)
+        np.cumsum([len(categories) for categories in per_event], out=starts[1:])
+        return starts, np.array([c for categories in per_event for c in categories], np.int64)
 
     def _pack(self, rows: NDArray[np.int64], output: StageOutput) -> None:
         keys = (user_key(self._partition, self._rows.keys[row]) for row in rows.tolist())
