@@ -66,11 +66,12 @@ class UserBatch:
 
     def append(self, event: Event, topic: str, offset: int, appended: int, identity: str | None) -> None:
         """Add one event; `identity` overrides the event's own id (a forwarded event that has none)."""
-        self.users.append(event.user_id)
-        self.items.append(event.item_id)
-        self.types.append(event.type)
-        self.timestamps.append(event.timestamp)
-        self.identities.append(event.event_id if identity is None else identity)
+        user, item, kind, timestamp, event_id = event
+        self.users.append(user)
+        self.items.append(item)
+        self.types.append(kind)
+        self.timestamps.append(timestamp)
+        self.identities.append(event_id if identity is None else identity)
         self.topics.append(topic)
         self.offsets.append(offset)
         self.appended.append(appended)
