@@ -151,7 +151,6 @@ class Limits(NamedTuple):
     max_future_ms: int = 300_000
 
 
-
 def _validators(interaction: Any, feedback: Any) -> dict[str, Callable[[bytes], Any]]:
     """The bare validators by topic: TypeAdapter's own methods cost another microsecond per event."""
     plain, typed = TypeAdapter(interaction).validator.validate_json, TypeAdapter(feedback).validator.validate_json

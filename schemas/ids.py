@@ -36,3 +36,37 @@ def is_plain(json: bytes) -> bool:
     (True, False)
     """
     return json.isascii() and b"\\" not in json and b"\x7f" not in json
+
+
+def murmur2(key: bytes) -> int:
+    """Kafka's 32-bit murmur2 hash of a record key (Java client, `Utils.murmur2`), unsigned.
+
+    >>> murmur2(b"21") - 2**32  # the value in Kafka's own UtilsTest
+    -973932308
+    """
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    length = len(key)
+    h = (0x9747B28C ^ length) & mask
+    whole = length & ~3
+    for at in range(0, whole, 4):
+        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = h * m & mask ^ k
+    if length > whole:
+        h = (h ^ int.from_bytes(key[whole:], "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+@lru_cache(maxsize=200_000)
+def partition_of(identifier: str, partitions: int) -> int:
+    """The partition that Kafka's default partitioner gives a record whose key is this id.
+
+    Args:
+        identifier: user id, or item id for `items` and `item-signals`.
+        partitions: partition count of the topic, >= 1.
+
+    >>> partition_of("42", 4) in range(4)
+    True
+    """
+    return (murmur2(identifier.encode()) & 0x7FFFFFFF) % partitions
