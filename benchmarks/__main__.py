@@ -26,7 +26,9 @@ def main() -> None:
     rows: list[Row] = []
     for name in arguments.names or ALL:
         print(f"running {name} ...", file=sys.stderr, flush=True)
-        rows += importlib.import_module(f"benchmarks.{name}").run()
+        measured = importlib.import_module(f"benchmarks.{name}").run()
+        print("  " + "; ".join(f"{row.name} {row.value:,.1f} {row.unit}" for row in measured), file=sys.stderr, flush=True)
+        rows += measured
     table = Table(title=f"Freshet on {platform.machine()}, Python {platform.python_version()}")
     for column in ("name", "value", "unit", "baseline", "ratio", "wanted"):
         table.add_column(column, justify="right" if column in {"value", "ratio"} else "left")

@@ -73,4 +73,5 @@ def _probe(bench: Rig, url: str) -> list[float]:
                 time.sleep(0.001)
             waited.append(1000 * (time.perf_counter() - started))
             time.sleep(0.05)
+    producer.flush(10)
     return waited

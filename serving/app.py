@@ -22,6 +22,8 @@ from serving.services import Services, connect
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS: Final = 5
+# Longer than clients and load balancers keep an idle connection: whoever closes first must not be the one who gets the next request.
+_KEEP_ALIVE_SECONDS: Final = 75
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -66,7 +68,7 @@ def run(settings: Settings) -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", access_log=False, log_config=None, lifespan="on",
-        timeout_graceful_shutdown=_DRAIN_SECONDS, server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,
     )  # fmt: skip
     listening = _bound(settings.api_host, settings.api_port)
     _announce(settings, listening.getsockname()[1])
