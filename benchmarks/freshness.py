@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import httpx
@@ -13,7 +12,7 @@ from confluent_kafka import Producer
 from benchmarks.rig import Rig, catalogue, events, rig
 from benchmarks.row import Row
 
-RATE, SECONDS, PROBES = 1000, 30, 200
+RATE, PROBES = 1000, 300
 
 
 def run() -> list[Row]:
@@ -24,14 +23,10 @@ def run() -> list[Row]:
         bench.worker()
         url = bench.api()
         bench.settle()
-        stop = threading.Event()
-        load = threading.Thread(target=_offer, args=(bench, stop))
-        load.start()
-        try:
-            milliseconds = _probe(bench, url)
-        finally:
-            stop.set()
-            load.join()
+        load = bench.spawn("-m", "benchmarks.load", str(RATE), "5000", "3")
+        time.sleep(3)
+        milliseconds = _probe(bench, url)
+        bench.stop(load)
     p50, p99 = np.percentile(milliseconds, [50, 99])
     floor = float(np.min(milliseconds))
     return [
@@ -40,27 +35,8 @@ def run() -> list[Row]:
     ]
 
 
-def _producer(bench: Rig) -> Producer:
-    return Producer({"bootstrap.servers": bench.servers.kafka, "partitioner": "murmur2_random", "linger.ms": 1})
-
-
-def _offer(bench: Rig, stop: threading.Event) -> None:
-    """1,000 events a second, in steps of 10 ms."""
-    producer = _producer(bench)
-    stream = events(RATE * SECONDS * 4, 5000, seed=3, start_ms=int(time.time() * 1000) - RATE * SECONDS * 4000)
-    started = time.perf_counter()
-    for sent, (topic, key, value) in enumerate(stream, 1):
-        if stop.is_set():
-            break
-        producer.produce(topic, value, key)
-        if sent % 10 == 0:
-            producer.poll(0)
-            time.sleep(max(0.0, started + sent / RATE - time.perf_counter()))
-    producer.flush(10)
-
-
 def _probe(bench: Rig, url: str) -> list[float]:
-    producer = _producer(bench)
+    producer = Producer({"bootstrap.servers": bench.servers.kafka, "partitioner": "murmur2_random", "linger.ms": 0})
     waited = []
     with httpx.Client(base_url=url) as client:
         for n in range(PROBES):

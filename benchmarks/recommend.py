@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 
+import aiohttp
 import httpx
 import numpy as np
-from confluent_kafka import Producer
 
-from benchmarks.rig import Rig, catalogue, events, rig
+from benchmarks.rig import catalogue, events, rig
 from benchmarks.row import Row
 
 USERS, EVENTS_EACH = 10_000, 50
-REQUESTS, RATE, BUSY_RATE = 3000, 100, 2000
+REQUESTS, RATE, BUSY_RATE = 3000, 100, 1000
 
 
 def run() -> list[Row]:
-    """10,000 items, 10,000 users of 50 events; 2,000 events a second go on while the requests come."""
+    """10,000 items, 10,000 users of 50 events; 1,000 events a second go on while the requests come."""
     with rig() as bench:
         bench.produce(catalogue())
         bench.produce(events(USERS * EVENTS_EACH, USERS))
@@ -27,14 +26,10 @@ def run() -> list[Row]:
         bench.settle(300)
         floor = asyncio.run(_ask(url, "/healthz", 500))
         calm = asyncio.run(_ask(url, "/v1/users/user{}/recommendations?k=10", REQUESTS // 3))
-        stop = threading.Event()
-        load = threading.Thread(target=_busy, args=(bench, stop))
-        load.start()
-        try:
-            busy = asyncio.run(_ask(url, "/v1/users/user{}/recommendations?k=10", REQUESTS))
-        finally:
-            stop.set()
-            load.join()
+        load = bench.spawn("-m", "benchmarks.load", str(BUSY_RATE), str(USERS), "5")
+        time.sleep(3)
+        busy = asyncio.run(_ask(url, "/v1/users/user{}/recommendations?k=10", REQUESTS))
+        bench.stop(load)
         trips = _round_trips(url)
     base = float(np.percentile(floor, 99))
     p50, p99 = (float(np.percentile(busy, q)) for q in (50, 99))
@@ -53,11 +48,12 @@ async def _ask(url: str, path: str, count: int) -> list[float]:
     rng = np.random.default_rng(4)
     users = rng.integers(0, USERS, count).tolist()
     waited: list[float] = []
-    async with httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_keepalive_connections=32)) as client:
+    async with aiohttp.ClientSession(url) as client:
         started = time.perf_counter()
 
         async def one(due: float, target: str) -> None:
-            answer = await client.get(target)
+            async with client.get(target) as answer:
+                await answer.read()
             waited.append(1000 * (time.perf_counter() - due))
             answer.raise_for_status()
 
@@ -68,19 +64,6 @@ async def _ask(url: str, path: str, count: int) -> list[float]:
             tasks.append(asyncio.create_task(one(due, path.format(user))))
         await asyncio.gather(*tasks)
     return waited
-
-
-def _busy(bench: Rig, stop: threading.Event) -> None:
-    producer = Producer({"bootstrap.servers": bench.servers.kafka, "partitioner": "murmur2_random", "linger.ms": 5})
-    started = time.perf_counter()
-    for n, (topic, key, value) in enumerate(events(BUSY_RATE * 120, USERS, seed=5), 1):
-        if stop.is_set():
-            break
-        producer.produce(topic, value, key)
-        if n % 20 == 0:
-            producer.poll(0)
-            time.sleep(max(0.0, started + n / BUSY_RATE - time.perf_counter()))
-    producer.flush(10)
 
 
 def _round_trips(url: str) -> float:

@@ -160,7 +160,7 @@ class Rig:
 
 
 @contextmanager
-def rig(partitions: int = 4) -> Iterator[Rig]:
+def rig(partitions: int = 2) -> Iterator[Rig]:
     """Fresh servers with all topics."""
     with tempfile.TemporaryDirectory(prefix="freshet-bench-") as name:
         folder = Path(name)

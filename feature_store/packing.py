@@ -109,7 +109,7 @@ class NarrowRows:
 
     def __init__(self, matrix: NDArray[np.int64]) -> None:
         largest = matrix.max(axis=1, initial=0)
-        widths = np.select([largest < 1 << 8, largest < 1 << 16, largest < 1 << 32], [1, 2, 4], 6)
+        widths = 1 + (largest >= 1 << 8) + 2 * (largest >= 1 << 16) + 2 * (largest >= 1 << 32)
         octets = np.ascontiguousarray(matrix, "<i8").view(np.uint8).reshape(*matrix.shape, 8)
         # One conversion of the whole matrix for each width that occurs, instead of one for each row.
         self._tables = {width: octets[:, :, :width].tobytes() for width in set(widths.tolist())}

@@ -95,7 +95,7 @@ def pack_users(users: UserColumns, item_bytes: NDArray[np.object_], category_byt
     behind = np.arange(users.items.shape[1]) >= users.length[:, None]
     ages = NarrowRows(np.where(behind, 0, users.newest[:, None] - users.timestamps))
     counts = NarrowRows(users.counts.astype(np.int64))
-    types = _nibbles(np.where(behind, 0, users.types))
+    types = _nibbles(np.where(behind, np.uint8(0), users.types))
     weights, weight_row = users.weights.astype("<f4").tobytes(), 4 * users.weights.shape[1]
     rows = zip(
         range(len(users.length)), ages.widths, counts.widths, users.length.tolist(), (users.categories >= 0).sum(axis=1).tolist(),
@@ -130,8 +130,8 @@ def _head(widths: int, leanings: int, length: int, groups: int, effect: int, new
 
 def _nibbles(types: NDArray[np.uint8]) -> list[bytes]:
     """Two types per byte, a row each."""
-    even = np.pad(types, ((0, 0), (0, types.shape[1] % 2)))
-    packed = (even[:, ::2] | even[:, 1::2] << 4).astype(np.uint8)
+    packed = types[:, ::2].copy()
+    packed[:, : types.shape[1] // 2] |= types[:, 1::2] << 4
     width, flat = packed.shape[1], packed.tobytes()
     return [flat[start : start + width] for start in range(0, len(flat), width)] if width else [b""] * len(types)
 

@@ -21,7 +21,7 @@ class Settings(BaseModel):
     kafka: str | None = Field(None, description="Kafka bootstrap servers, host:port[,host:port]; unset: the local stack's")
     redis: str | None = Field(None, description="Redis URL, redis://host:port/db; unset: the local stack's")
     group: str = Field("freshet", description="Kafka consumer group of the workers")
-    partitions: int = Field(4, ge=1, le=1024, description="partitions of every topic; also the number of hash tags in Redis")
+    partitions: int = Field(2, ge=1, le=1024, description="partitions of every topic: as many workers can share the work")
     replication: int = Field(1, ge=1, le=9, description="replication factor of new topics")
     retention_days: int = Field(-1, ge=-1, description="how long event topics are kept; -1: forever (the log rebuilds everything)")
 
@@ -34,7 +34,7 @@ class Settings(BaseModel):
     cached_users: int = Field(20_000, ge=100, description="users kept in a worker's memory per partition")
     cached_items: int = Field(100_000, ge=100, description="items kept in a worker's memory per partition")
     linger_ms: int = Field(5, ge=0, le=1000, description="a worker waits this long for more events before it applies a batch")
-    item_linger_ms: int = Field(20, ge=0, le=5000, description="the same for the item stage, which coalesces writes to hot items")
+    item_linger_ms: int = Field(80, ge=0, le=5000, description="the same for the item stage, which coalesces writes to hot items")
     session_timeout_ms: int = Field(6000, ge=1000, le=300_000, description="a worker silent for this long loses its partitions")
     batch_events: int = Field(4000, ge=1, le=100_000, description="most events in one batch of one partition")
 

@@ -33,6 +33,7 @@ from stream_workers.warm_up import compile_kernels
 log = logging.getLogger(__name__)
 _CATALOGUE_SECONDS: Final = 30.0
 _FETCH_RECORDS: Final = 4000
+_NICENESS: Final = 5  # where both share a machine: somebody waits for each answer of the API, nobody for the worker
 
 
 class Worker:
@@ -165,9 +166,12 @@ def run(settings: Settings) -> None:
     asyncio.set_event_loop(loop)
     worker = Worker(settings)
     loop.run_until_complete(worker.prepare())
+    os.nice(_NICENESS)
     # Hundreds of thousands of long-lived small objects and hardly any cycles: full collections would cost a tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    # Faust fetches in a thread of its own, which needs the interpreter several times per fetch; the default of 5 ms each is an age.
+    sys.setswitchinterval(0.0005)
     print(f"freshet worker {os.getpid()}: Kafka {settings.kafka}, Redis {settings.redis}", file=sys.stderr, flush=True)
     faust.Worker(
         worker.app, loop=loop, loglevel="WARNING", redirect_stdouts=False, override_logging=False

@@ -20,7 +20,7 @@ from stream_workers.handlers.signals import Signals, decode_signals
 from stream_workers.pipeline import Batch, Pipeline
 from stream_workers.services import Outgoing, Services
 
-_TRENDING_SECONDS: Final = 0.25
+_TRENDING_SECONDS: Final = 0.5
 _MOST_CATEGORIES: Final = 500  # of one trending pass: a bound on its time; the others come with their items' next events
 
 
@@ -48,8 +48,7 @@ class ItemPipeline(Pipeline):
         await self._services.producer.send(letters)
         await self._load(self._stage.missing(signals))
         before = self._stage.applied
-        for message in signals:
-            self._stage.apply(message)
+        self._stage.apply(signals)
         await self._commit(writer, batch.watermarks())
         self._services.counters.signals += self._stage.applied - before
         self._services.counters.dead_letters += len(letters)

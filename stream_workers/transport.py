@@ -133,6 +133,18 @@ class Consumer(stock.Consumer):
         """Read again from these offsets, after the store lost its latest writes; returns the new epochs."""
         return await self._thread.rewind(positions)
 
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand on what is fetched. Faust's own loop waits for each message together with a second event, which costs three rounds of
+        the event loop a list; here the lists of one fetch are handed on in one round. A list that is held up by a rebalance is
+        of an old epoch when it arrives."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(timeout=1.0):
+                    await self.callback(message)
+        except self.consumer_stopped_errors:
+            if not self.transport.app.should_stop:
+                raise
+
     def _to_message(self, tp: TP, fetched: FetchedRecords) -> ConsumerMessage:
         first = fetched.records[0]
         return ConsumerMessage(

@@ -25,6 +25,6 @@ def compile_kernels(settings: ModelSettings) -> None:
             signals = decode_signals(value)
             items = ItemStage(0, settings, {})
             items.load(missing := items.missing([signals]), [None] * len(missing))
-            items.apply(signals)
+            items.apply([signals])
             items.changes()
             items.trending({})

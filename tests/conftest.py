@@ -35,7 +35,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A Kafka and a Redis for one test module alone, with all topics, and means to run workers and the API on them."""
     folder = tmp_path_factory.mktemp("live")
     with start_servers(folder) as servers:
-        settings = Settings.from_environment({}, kafka=servers.kafka, redis=servers.redis, session_timeout_ms=2000)
+        settings = Settings.from_environment({}, kafka=servers.kafka, redis=servers.redis, session_timeout_ms=2000, partitions=4)
         with Live(servers, settings, folder) as running:
             running.create_topics()
             yield running

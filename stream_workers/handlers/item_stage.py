@@ -17,7 +17,7 @@ from schemas.horizons import HALF_LIVES, TOTAL_BUCKETS, WINDOWS
 from stream_workers.handlers.interner import Interner
 from stream_workers.handlers.rows import Rows
 from stream_workers.handlers.settings import ModelSettings
-from stream_workers.handlers.signals import Signals
+from stream_workers.handlers.signals import Signals, merged, only
 from stream_workers.models.covisitation import update_neighbours
 from stream_workers.models.popularity import sum_windows, update_popularity
 from stream_workers.models.trending import decayed_at, strongest
@@ -97,21 +97,29 @@ class ItemStage:
         """Say which items led before (from the stored trending list); all must be loaded."""
         self._leaders = self._rows.find(list(items))
 
-    def apply(self, signals: Signals) -> None:
-        """Apply one message whose items are all in memory; events at or below the source's watermark are skipped."""
-        name = source_field(signals.source)
-        fresh = signals.offsets > self.watermarks.get(name, -1)
-        if not fresh.any():
+    def apply(self, messages: Sequence[Signals]) -> None:
+        """Apply messages whose items are all in memory, in order; events at or below their source's watermark are skipped."""
+        fresh = [part for signals in messages if (part := self._fresh(signals)) is not None]
+        if not fresh:
             return
-        self.watermarks[name] = int(signals.offsets.max())
-        self.applied += int((fresh & (signals.items >= 0)).sum())
+        signals = merged(fresh)  # one pass over the arrays for all of them
+        self.applied += int((signals.items >= 0).sum())
         changed = _changed(signals)
         rows = np.full(len(signals.ids), -1, np.int64)
         rows[changed] = self._rows.find([signals.ids[i] for i in changed.tolist()])
-        self._count(signals, fresh, rows)
-        self._pair(signals, fresh[signals.pair_events], rows)
+        self._count(signals, rows)
+        self._pair(signals, rows)
         self._dirty.append(rows[changed])
-        self._touched.append(rows[np.unique(signals.items[fresh & (signals.items >= 0)])])
+        self._touched.append(rows[np.unique(signals.items[signals.items >= 0])])
+
+    def _fresh(self, signals: Signals) -> Signals | None:
+        """What of the message is above its source's watermark, which moves up."""
+        name = source_field(signals.source)
+        fresh = signals.offsets > self.watermarks.get(name, -1)
+        if not fresh.any():
+            return None
+        self.watermarks[name] = int(signals.offsets.max())
+        return signals if fresh.all() else only(signals, fresh)
 
     @property
     def dirty(self) -> bool:
@@ -167,21 +175,21 @@ class ItemStage:
         self._category_leaders = {}
         self._compact_ids()
 
-    def _count(self, signals: Signals, fresh: NDArray[np.bool_], rows: I64) -> None:
-        own = fresh & (signals.items >= 0)
+    def _count(self, signals: Signals, rows: I64) -> None:
+        own = signals.items >= 0
         a: dict[str, Any] = self._rows.arrays
         update_popularity(
             rows[signals.items[own]], signals.types[own].astype(np.int64), signals.timestamps[own], self._weights,
             _HALF_LIVES, _RING_SIZES, _BUCKET_MS, a["counts"], a["newest"], a["decayed"], a["buckets"],
         )  # fmt: skip
 
-    def _pair(self, signals: Signals, fresh: NDArray[np.bool_], rows: I64) -> None:
-        others, inverse = np.unique(signals.pair_others[fresh], return_inverse=True)
+    def _pair(self, signals: Signals, rows: I64) -> None:
+        others, inverse = np.unique(signals.pair_others, return_inverse=True)
         index = self._ids.indices([signals.ids[i] for i in others.tolist()])
         a: dict[str, Any] = self._rows.arrays
         update_neighbours(
-            rows[signals.pair_rows[fresh]], index[inverse], signals.pair_weights[fresh].astype(np.float64),
-            signals.timestamps[signals.pair_events[fresh]], self._settings.pair_half_life_ms,
+            rows[signals.pair_rows], index[inverse], signals.pair_weights.astype(np.float64),
+            signals.timestamps[signals.pair_events], self._settings.pair_half_life_ms,
             a["neighbours"], a["weights"], a["neighbours_at"],
         )  # fmt: skip
 

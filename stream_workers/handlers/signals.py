@@ -6,6 +6,7 @@ offset, so the item stage can skip what it already has, whatever batches a resta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -97,3 +98,41 @@ def _check(signals: Signals) -> None:
         raise ValueError("a weight that is not finite")
     if not all(type(i) is str and 0 < len(i) <= MAX_ID_BYTES for i in signals.ids):
         raise ValueError("an id that is none")
+
+
+def only(signals: Signals, events: NDArray[np.bool_]) -> Signals:
+    """The message without some of its events (bool[E], True: keep) and their pairs."""
+    pairs = events[signals.pair_events]
+    place = np.cumsum(events) - 1
+    return signals._replace(
+        offsets=signals.offsets[events],
+        timestamps=signals.timestamps[events],
+        types=signals.types[events],
+        items=signals.items[events],
+        pair_events=place[signals.pair_events[pairs]].astype(np.int32),
+        pair_rows=signals.pair_rows[pairs],
+        pair_others=signals.pair_others[pairs],
+        pair_weights=signals.pair_weights[pairs],
+    )
+
+
+def merged(messages: Sequence[Signals]) -> Signals:
+    """Several messages as one, in their order; the source is the first one's and means nothing any more."""
+    if len(messages) == 1:
+        return messages[0]
+    index: dict[str, int] = {}
+    # The last place is for NOT_OWNED, which is -1.
+    places = [np.array([*(index.setdefault(i, len(index)) for i in m.ids), NOT_OWNED], np.int32) for m in messages]
+    starts = np.cumsum([0, *(len(m.offsets) for m in messages[:-1])])
+    return Signals(
+        messages[0].source,
+        list(index),
+        offsets=np.concatenate([m.offsets for m in messages]),
+        timestamps=np.concatenate([m.timestamps for m in messages]),
+        types=np.concatenate([m.types for m in messages]),
+        items=np.concatenate([place[m.items] for m, place in zip(messages, places, strict=True)]),
+        pair_events=np.concatenate([m.pair_events + start for m, start in zip(messages, starts, strict=True)]).astype(np.int32),
+        pair_rows=np.concatenate([place[m.pair_rows] for m, place in zip(messages, places, strict=True)]),
+        pair_others=np.concatenate([place[m.pair_others] for m, place in zip(messages, places, strict=True)]),
+        pair_weights=np.concatenate([m.pair_weights for m in messages]),
+    )
