@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -22,7 +23,7 @@ from serving.services import Services, connect
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS: Final = 5
-# Longer than clients and load balancers keep an idle connection: whoever closes first must not be the one who gets the next request.
+# Longer than clients and load balancers keep an idle connection: the side that closes must not be the side that gets a request.
 _KEEP_ALIVE_SECONDS: Final = 75
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
@@ -65,6 +66,8 @@ def run(settings: Settings) -> None:
         signal.signal(number, _leave)
     # aiokafka complains ten times a second while Kafka is away; event_log and the follower say it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # The catalogue is a hundred thousand long-lived objects; walking all of them again and again would hold up requests.
+    gc.set_threshold(100_000, 50, 1000)
     app = create_app(settings)
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", access_log=False, log_config=None, lifespan="on",
