@@ -134,8 +134,8 @@ class Consumer(stock.Consumer):
         return await self._thread.rewind(positions)
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Hand on what is fetched. Faust's own loop waits for each message together with a second event, which costs three rounds of
-        the event loop a list; here the lists of one fetch are handed on in one round. A list that is held up by a rebalance is
+        """Hand on what is fetched. Faust's own loop waits for each message together with a second event, which costs three rounds
+        of the event loop a list; here the lists of one fetch are handed on in one round. A list that is held up by a rebalance is
         of an old epoch when it arrives."""
         try:
             while not (self.should_stop or fetcher.should_stop):

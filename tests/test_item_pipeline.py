@@ -71,7 +71,7 @@ async def test_what_is_popular_is_written_soon_after() -> None:
     async with running(ItemPipeline) as world:
         signal(world, "7")
         await world.settle()
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.8)
         assert trending(world) == ["7"]
 
 

@@ -61,8 +61,7 @@ class Items:
 
     def apply(self, *messages: Signals) -> None:
         self.load(self.stage.missing(messages))
-        for message in messages:
-            self.stage.apply(message)
+        self.stage.apply(messages)
         self.store |= self.stage.changes()
         self.watermarks = dict(self.stage.watermarks)
 

@@ -223,7 +223,7 @@ def test_a_full_list_gives_up_its_weakest_for_a_stronger_pair(gains: list[tuple[
     for _, other, weight, _ in gains:
         weakest = min(kept, key=lambda o: kept[o], default=None)
         if other not in kept and len(kept) == 3 and weakest is not None:
-            if kept[weakest] >= weight:
+            if float(kept[weakest]) >= weight:
                 continue
             del kept[weakest]
         kept[other] = np.float32(kept.get(other, np.float32(0)) + np.float32(weight))

@@ -116,8 +116,7 @@ class World:
     def _learn_items(self, stage: ItemStage, messages: list[Signals]) -> None:
         missing = stage.missing(messages)
         stage.load(missing, [None] * len(missing))
-        for message in messages:
-            stage.apply(message)
+        stage.apply(messages)
         by_category: dict[str, list[str]] = {}
         for item in stage.touched_items():
             for category in self.catalogue.categories(item):
