@@ -17,7 +17,8 @@ from schemas.events import User, parse_event
 from schemas.ids import partition_of
 from schemas.topics import ITEM_SIGNALS, USER_STAGE_TOPICS, USERS
 from stream_workers.dead_letters import dead_letter
-from stream_workers.handlers.user_stage import StageOutput, UserBatch, UserStage
+from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_stage import StageOutput, UserStage
 from stream_workers.pipeline import Batch, Pipeline
 from stream_workers.services import Outgoing, Services
 

@@ -8,7 +8,8 @@ from schemas.timestamps import EARLIEST_MS
 from stream_workers.handlers.item_stage import ItemStage
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import decode_signals
-from stream_workers.handlers.user_stage import UserBatch, UserStage
+from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_stage import UserStage
 
 
 def compile_kernels(settings: ModelSettings) -> None:

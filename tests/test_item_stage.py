@@ -22,7 +22,8 @@ from stream_workers.handlers.fan_out import EVENTS_PER_MESSAGE
 from stream_workers.handlers.item_stage import ItemStage
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, decode_signals, encode_signals
-from stream_workers.handlers.user_stage import UserBatch, UserStage
+from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_stage import UserStage
 from tests.test_stages import CATALOGUE, CUTS, SMALL, START, Row, State, cut, stream
 
 FEW = settings(deadline=None, max_examples=20)

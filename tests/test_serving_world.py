@@ -23,7 +23,8 @@ from serving.services import Services, assemble
 from stream_workers.handlers.item_stage import ItemStage
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, decode_signals
-from stream_workers.handlers.user_stage import UserBatch, UserStage
+from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_stage import UserStage
 
 NOW = 1_767_258_000_000  # 2026-01-01T09:00:00Z
 PARTITIONS = 2

@@ -19,7 +19,8 @@ from schemas.events import Event
 from schemas.horizons import HOUR_MS
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, decode_signals
-from stream_workers.handlers.user_stage import UserBatch, UserStage, _contains
+from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_stage import UserStage, _contains
 
 SMALL = ModelSettings(partitions=1, history_length=6, neighbours=20)
 START = 1_767_225_600_000

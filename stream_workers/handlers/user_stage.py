@@ -14,67 +14,16 @@ from feature_store.catalogue import Catalogue
 from feature_store.keys import profile_key, user_key
 from feature_store.packing import CorruptBlob
 from feature_store.user_blob import EVENT_ID_BYTES, TYPES, UserColumns, UserState, pack_users, unpack_user
-from schemas.events import Event
 from schemas.horizons import HOUR_MS
 from stream_workers.handlers.fan_out import Pairs, SourceEvents, fan_out
 from stream_workers.handlers.interner import Interner
 from stream_workers.handlers.rows import Rows
 from stream_workers.handlers.settings import ModelSettings
+from stream_workers.handlers.user_batch import UserBatch
 from stream_workers.models.affinity import update_affinities
 from stream_workers.models.history import update_histories
 
 _HOURLY_EVENT_IDS: Final = 100_000  # per user: a bound on memory, far beyond what a person does in an hour
-
-
-@dataclass
-class UserBatch:
-    """Events of one user partition in the order of the log, column by column.
-
-    Attributes:
-        users, items: ids. types: codes. timestamps: event time, ms.
-        identities: what makes each event unique for `dedupe_hours`; None where its place in the log is enough.
-        topics, offsets: where the log holds each event. appended: when the log took it in, ms.
-        profiles: user id, profile as JSON (None: forget the user), log time in ms; in log order.
-    """
-
-    users: list[str] = field(default_factory=list)
-    items: list[str] = field(default_factory=list)
-    types: list[int] = field(default_factory=list)
-    timestamps: list[int] = field(default_factory=list)
-    identities: list[str | None] = field(default_factory=list)
-    topics: list[str] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    appended: list[int] = field(default_factory=list)
-    profiles: list[tuple[str, bytes | None, int]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def part(self, start: int, end: int, profiles: Sequence[tuple[str, bytes | None, int]] = ()) -> UserBatch:
-        """Events start to end - 1, with these profiles."""
-        return UserBatch(
-            self.users[start:end],
-            self.items[start:end],
-            self.types[start:end],
-            self.timestamps[start:end],
-            self.identities[start:end],
-            self.topics[start:end],
-            self.offsets[start:end],
-            self.appended[start:end],
-            list(profiles),
-        )
-
-    def append(self, event: Event, topic: str, offset: int, appended: int, identity: str | None) -> None:
-        """Add one event; `identity` overrides the event's own id (a forwarded event that has none)."""
-        user, item, kind, timestamp, event_id = event
-        self.users.append(user)
-        self.items.append(item)
-        self.types.append(kind)
-        self.timestamps.append(timestamp)
-        self.identities.append(event_id if identity is None else identity)
-        self.topics.append(topic)
-        self.offsets.append(offset)
-        self.appended.append(appended)
 
 
 @dataclass
