@@ -48,9 +48,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def kafka_container(image: str, port: int) -> DockerContainer:
-    """A one-node KRaft broker that clients on the host reach at `port`."""
-    settings = {
+def kafka_environment(port: int) -> dict[str, str]:
+    """Settings of a one-node KRaft broker that clients on the host reach at `port`."""
+    return {
         "KAFKA_NODE_ID": "1",
         "KAFKA_PROCESS_ROLES": "broker,controller",
         "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
@@ -63,8 +63,12 @@ def kafka_container(image: str, port: int) -> DockerContainer:
         "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
+
+
+def kafka_container(image: str, port: int) -> DockerContainer:
+    """The broker; making the object already needs a Docker engine."""
     container = DockerContainer(image).with_bind_ports(9092, port)
-    for name, value in settings.items():
+    for name, value in kafka_environment(port).items():
         container.with_env(name, value)
     return container.waiting_for(LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(120))
 
