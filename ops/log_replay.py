@@ -36,6 +36,7 @@ class LogReplay:
 
     Attributes:
         store: the state.
+        topics: topics that had records.
         unsure: users with an event whose item changed in the catalogue afterwards; their affinities cannot be told from the log.
     """
 
@@ -44,6 +45,7 @@ class LogReplay:
         self._signals = _Signals()
         self.store = MemoryStore()
         self.unsure: set[str] = set()
+        self.topics: set[str] = set()
         self.events = 0
         models = ModelSettings.from_settings(settings)
         self._services = Services(settings, models, self.store, self._signals, catalogue, reach_catalogue=_at_once, rewind=_never)
@@ -57,6 +59,7 @@ class LogReplay:
             users = UserPipeline(partition, self._services)
             self._users[partition] = users, await users.begin()
         pipeline, writer = self._users[partition]
+        self.topics.update(record.topic for record in records)
         by_topic: dict[str, list[ConsumerRecord]] = defaultdict(list)
         for record in records:
             by_topic[record.topic].append(record)
