@@ -1,8 +1,8 @@
 """The state of an item as bytes.
 
 Layout, little endian (see `packing` for the envelope): header; counts by event type; decayed counts (float64); window buckets, as
-few bytes each as the largest needs; co-visitation weights (float32) and the ids of the co-visited items. 50 neighbours take 600 to
-900 bytes.
+few bytes each as the largest needs; co-visitation weights (float32) and the ids of the co-visited items.
+`benchmarks/store_bytes.py` measures them.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ _SHORT_NUMBER: Final = pack_id("0")[:1]  # the tag of ids that are decimal numbe
 
 
 def _unpack_short_numbers(body: bytes, at: int, count: int) -> list[str] | None:
-    """`unpack_ids` where every id is a short number, ten times as fast; None where one is not."""
+    """`unpack_ids` where every id is a short number, all at once; None where one is not."""
     packed = body[at : at + 4 * count]
     if not count or len(body) != at + 4 * count or packed[::4] != _SHORT_NUMBER * count:
         return None

@@ -16,7 +16,7 @@ RELATIVE_COUNT: Final = 1e-6
 """Decayed counts are stored as float64; only the order of summation differs."""
 SHARED_WEIGHT: Final = 0.5
 """A full neighbour list gives up its weakest entry for a newcomer, and which one that is depends on how partitions interleave. So
-of two full lists at least this share of the weight must agree (on 100,000 films events: .59 at least, .997 in the median)."""
+of two full lists at least this share of the weight must agree."""
 
 
 class Difference(NamedTuple):

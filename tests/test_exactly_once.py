@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -64,22 +65,28 @@ def test_kill_9_during_a_rebalance(live: Live, history: list[oracle.Made]) -> No
     live.stop(second)
 
 
-def test_redis_is_killed_and_comes_back_without_its_last_writes(live: Live, history: list[oracle.Made]) -> None:
-    events = oracle.make_events(8000, users=500, items=300, seed=3)
+def survives(live: Live, history: list[oracle.Made], seed: int, stop: Callable[..., None], start: Callable[[], None]) -> None:
+    """A server is killed in the middle of a stream and comes back; the worker itself stays up and nothing is lost or doubled."""
+    events = oracle.make_events(8000, users=500, items=300, seed=seed)
     worker = live.worker()
     before = live.applied()
     feeder = threading.Thread(target=oracle.produce, args=(live, events))
     feeder.start()
     wait_until(lambda: live.applied() > before, 30, "the worker to apply events")
-    live.servers.stop_redis(kill=True)  # the append-only file is synced once a second: up to a second of writes is gone
+    stop(kill=True)
     time.sleep(1.0)
-    live.servers.start_redis()
+    start()
     feeder.join()
     history.extend(events)
     live.settle(120)
     assert worker.poll() is None, "the worker itself survives"
     assert oracle.check(live, history) > 500
     live.stop(worker)
+
+
+def test_redis_is_killed_and_comes_back_without_its_last_writes(live: Live, history: list[oracle.Made]) -> None:
+    # The append-only file is synced once a second: up to a second of writes is gone.
+    survives(live, history, 3, live.servers.stop_redis, live.servers.start_redis)
 
 
 def test_redis_is_flushed_under_a_running_worker(live: Live, history: list[oracle.Made]) -> None:
@@ -94,18 +101,4 @@ def test_redis_is_flushed_under_a_running_worker(live: Live, history: list[oracl
 
 
 def test_kafka_is_killed_and_comes_back(live: Live, history: list[oracle.Made]) -> None:
-    events = oracle.make_events(8000, users=500, items=300, seed=4)
-    worker = live.worker()
-    before = live.applied()
-    feeder = threading.Thread(target=oracle.produce, args=(live, events))
-    feeder.start()
-    wait_until(lambda: live.applied() > before, 30, "the worker to apply events")
-    live.servers.stop_kafka(kill=True)
-    time.sleep(1.0)
-    live.servers.start_kafka()
-    feeder.join()
-    history.extend(events)
-    live.settle(120)
-    assert worker.poll() is None, "the worker itself survives"
-    assert oracle.check(live, history) > 500
-    live.stop(worker)
+    survives(live, history, 4, live.servers.stop_kafka, live.servers.start_kafka)

@@ -221,6 +221,7 @@ async def test_closing_twice_is_fine(backend: Backend) -> None:
         await writer.close()
     for _ in range(2):
         await backend.store.close()
+    assert writer.watermarks == {}
 
 
 async def test_an_expired_key_is_gone() -> None:
