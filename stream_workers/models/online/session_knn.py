@@ -1,0 +1,123 @@
+"""Session-kNN: people who took the same items lately vote with what they took around them (VMIS-kNN, Kersbergen et al., 2022).
+
+For the user's last items a_k, the newest M events about a_k are found by the log's item chain; each user v there gets
+rho^k / log(2 + occurrences(a_k)) / (1 + age / tau). The best K users vote for the items up to W events before and after the match,
+at distance d: sim(v) * exp(-d / lambda), backward ones times `back`. Nothing is learnt: the index is the log itself, so memory is
+bounded by the log and what is overwritten is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stream_workers.models.online.event_log import EventLog, oldest
+from stream_workers.models.online.numeric import F32, I32, I64, kernel
+
+
+class KnnScratch(NamedTuple):
+    """Working memory, meaningless between calls: float32[U] all zero, int64[U], int32[neighbours looked at]."""
+
+    similarity: F32
+    match: I64
+    touched: I32
+
+
+@kernel
+def score_session_knn(
+    log: EventLog, scratch: KnnScratch, user: int, history: I32, liked: F32, now: float, depth: int, occurrences: int, neighbours: int,
+    window: int, decay: float, tau: float, distance: float, back: float, out: F32,
+) -> float:
+    """Add scores to float32[n]; `tau` in ms, the other names as in the module.
+
+    Returns:
+        The largest score.
+    """  # fmt: skip
+    mask, first = log.item.shape[0] - 1, oldest(log)
+    similarity, match, touched = scratch.similarity, scratch.match, scratch.touched
+    found = 0
+    share = 1.0
+    for k in range(min(depth, history.shape[0])):
+        a = history[k]
+        if liked[k] > 0:
+            rarity = share / np.log(2.0 + log.item_events[a])
+            e = log.item_last[a]
+            looked = 0
+            while e >= first and looked < occurrences and found < touched.shape[0]:
+                at = e & mask
+                v = log.user[at]
+                if v >= 0 and v != user:
+                    if similarity[v] == 0.0:
+                        touched[found] = v
+                        found += 1
+                        match[v] = e
+                    similarity[v] += np.float32(rarity / (1.0 + max(0.0, now - log.time[at]) / tau))
+                looked += 1
+                e = log.prev_item[at]
+        share *= decay
+    threshold = _kth_largest(similarity, touched, found, neighbours)
+    largest = np.float32(0.0)
+    for k in range(found):
+        v = touched[k]
+        vote = similarity[v]
+        similarity[v] = 0.0
+        if vote < threshold:
+            continue
+        fading = np.float32(1.0)
+        step = np.float32(np.exp(-1.0 / distance))
+        e = log.next_user[match[v] & mask]
+        for _ in range(window):
+            if e < first:
+                break
+            fading *= step
+            at = e & mask
+            if log.weight[at] > 0:
+                out[log.item[at]] += vote * fading
+                largest = max(largest, out[log.item[at]])
+            e = log.next_user[at]
+        fading = np.float32(back)
+        e = log.prev_user[match[v] & mask]
+        for _ in range(window):
+            if e < first:
+                break
+            fading *= step
+            at = e & mask
+            if log.weight[at] > 0:
+                out[log.item[at]] += vote * fading
+                largest = max(largest, out[log.item[at]])
+            e = log.prev_user[at]
+    return largest
+
+
+@kernel
+def _kth_largest(similarity: F32, touched: I32, found: int, k: int) -> float:
+    """A threshold that at least k of the touched users reach, and hardly more: two rounds of 64 bins."""
+    if found <= k:
+        return 0.0
+    low, high = 0.0, 0.0
+    for i in range(found):
+        high = max(high, float(similarity[touched[i]]))
+    high *= 1.000001
+    bins = np.zeros(64, np.int64)
+    above = 0
+    for _ in range(2):
+        width = (high - low) / 64.0
+        if width <= 0.0:
+            break
+        bins[:] = 0
+        for i in range(found):
+            s = float(similarity[touched[i]])
+            if low <= s < high:
+                bins[min(63, int((s - low) / width))] += 1
+        chosen = 63
+        while chosen > 0 and above + bins[chosen] < k:
+            above += bins[chosen]
+            chosen -= 1
+        low, high = low + chosen * width, low + (chosen + 1) * width
+    return low
+
+
+def new_knn_scratch(users: int, touched: int) -> KnnScratch:
+    """Room for so many users, and for so many candidates of a neighbourhood."""
+    return KnnScratch(np.zeros(users, np.float32), np.zeros(users, np.int64), np.zeros(touched, np.int32))

@@ -1,0 +1,115 @@
+"""From a person to a pool of candidates: every source scores all items, the best of each come together."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from stream_workers.models.online.co_visitation import score_co_visitation
+from stream_workers.models.online.event_log import history_before, mark_taken
+from stream_workers.models.online.factors import score_factors
+from stream_workers.models.online.item_vectors import VectorRates, score_item_vectors, user_vector
+from stream_workers.models.online.numeric import F64, kernel, logarithms
+from stream_workers.models.online.popularity import leading_half_life, priors, units_at
+from stream_workers.models.online.selection import best
+from stream_workers.models.online.session_knn import score_session_knn
+from stream_workers.models.online.settings import Numbers
+from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_LAST, VECTORS, Person, Scratch, World
+
+# Candidates come from four popularities (rows of the half-lives: about an hour, a day, four days, two months) and five models.
+POPULAR: Final = (1, 3, 4, 6)
+SOURCES: Final = (*(f"popularity_{row}" for row in POPULAR), "co_visitation", "co_visitation_last", "session_knn", "item_vectors", "softmax_mf")
+_MODEL_ROWS: Final = (PAIRS, PAIRS_LAST, KNN, VECTORS, FACTORS)
+_TIE: Final = np.float32(1e-4)  # of the prior: orders items that a source knows nothing of
+
+
+@kernel
+def ask_for(world: World, person: Person, numbers: Numbers, user: int, now: float) -> None:
+    """Fill `person` with a user of the log (-1: nobody known) at time `now`."""
+    person.stamp[0] += 1
+    person.now[0] = now
+    person.counts[2] = user
+    person.counts[0] = 0
+    newest = world.log.user_last[user] if user >= 0 else -1
+    person.counts[0] = history_before(world.log, newest, person.items, person.times, person.liked)
+    person.counts[1] = mark_taken(
+        world.log, user, numbers.taken_limit, numbers.repeats, person.stamp[0], person.marks, person.taken
+    )
+
+
+@kernel
+def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int) -> None:
+    """Fill `scratch.scores[:, :items]`, prior and log prior for this person."""
+    pop = world.popularity
+    units_at(pop, half_lives, max(person.now[0], pop.newest[0]))
+    row = leading_half_life(pop)
+    prior, log_prior = scratch.prior[:items], scratch.log_prior[:items]
+    priors(pop, row, prior)
+    for j in range(items):
+        scratch.scores[PAIRS, j] = prior[j]
+    logarithms(scratch.scores[PAIRS, :items], scratch.scores[PAIRS, :items].view(np.int32), log_prior)
+    history, liked = person.items[: person.counts[0]], person.liked[: person.counts[0]]
+    for source in (PAIRS, PAIRS_LAST, KNN):
+        for j in range(items):
+            scratch.scores[source, j] = _TIE * prior[j]
+    pairs = world.pairs
+    unit = 2.0 ** min(1000.0, (person.now[0] - pairs.landmarks[0]) / numbers.covisit_half_life) if items > 0 else 1.0
+    scratch.largest[PAIRS] = score_co_visitation(
+        pairs, history, liked, unit, numbers.covisit_depth, numbers.covisit_decay, numbers.covisit_power_from,
+        numbers.covisit_power_to, scratch.scores[PAIRS, :items],
+    )  # fmt: skip
+    scratch.largest[PAIRS_LAST] = score_co_visitation(
+        pairs, history, liked, unit, 1, 1.0, numbers.covisit_power_from, 0.3, scratch.scores[PAIRS_LAST, :items]
+    )
+    scratch.largest[KNN] = score_session_knn(
+        world.log, scratch.knn, person.counts[2], history, liked, person.now[0], numbers.knn_depth, numbers.knn_occurrences,
+        numbers.knn_neighbours, numbers.knn_window, numbers.knn_decay, numbers.knn_tau, numbers.knn_distance, numbers.knn_back,
+        scratch.scores[KNN, :items],
+    )  # fmt: skip
+    rates = vector_rates(numbers)
+    depth = min(numbers.vector_depth, history.shape[0])
+    user_vector(world.vectors, person.counts[2], history[:depth], liked[:depth], rates, scratch.vector)
+    score_item_vectors(world.vectors, scratch.vector, log_prior, numbers.vector_logq, scratch.scores[VECTORS, :items])
+    score_factors(world.softmax_mf, person.counts[2], log_prior, numbers.mf_logq, scratch.scores[FACTORS, :items])
+
+
+@kernel
+def vector_rates(numbers: Numbers) -> VectorRates:
+    """The rates of the item vectors."""
+    return VectorRates(
+        numbers.vector_lr, numbers.vector_l2, numbers.vector_gamma, numbers.vector_personal, numbers.vector_logq
+    )
+
+
+@kernel
+def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, items: int) -> int:
+    """Bring the best of every source together in `scratch.pool`; `scratch.place` remembers where each source had an item.
+
+    Returns:
+        How many candidates there are.
+    """
+    for k in range(scratch.pool_count[0]):
+        scratch.in_pool[scratch.pool[k]] = 0
+    count = 0
+    stamp = person.stamp[0]
+    for s in range(scratch.found.shape[0]):
+        for k in range(scratch.found_count[s]):
+            scratch.place[s, scratch.found[s, k]] = 0
+        if s < len(POPULAR):
+            scores = world.popularity.values[POPULAR[s], :items]
+            floor = 0.0
+        else:
+            scores = scratch.scores[_MODEL_ROWS[s - len(POPULAR)], :items]
+            floor = -1e30
+        found = best(scores, floor, numbers.pool, person.marks, stamp, scratch.heap, scratch.found[s])
+        scratch.found_count[s] = found
+        for k in range(found):
+            item = scratch.found[s, k]
+            scratch.place[s, item] = k + 1
+            if scratch.in_pool[item] == 0 and count < scratch.pool.shape[0]:
+                scratch.pool[count] = item
+                count += 1
+                scratch.in_pool[item] = count
+    scratch.pool_count[0] = count
+    return count
