@@ -11,9 +11,10 @@ partitions are assigned by range, which gives partition p of every topic to the 
 
 from __future__ import annotations
 
+import asyncio
 from collections import UserDict
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import aiokafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -21,8 +22,12 @@ from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
+from stream_workers.shutdown import within
+
 FETCH_WAIT_MS = 20
 """How long the broker may hold a fetch that finds nothing. Other partitions are not fetched meanwhile: this bounds latency."""
+_LEAVE_SECONDS: Final = 2.0
+_CANCEL_SECONDS: Final = 1.0
 
 
 class FetchedRecords(NamedTuple):
@@ -77,6 +82,19 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
         )
 
+    async def on_thread_stop(self) -> None:
+        """Leave the group and disconnect, if the broker answers soon. In a rebalance, or with a broker that is lost, aiokafka would
+        wait for one request timeout after the other; the group notices by itself that a member is gone."""
+        await within(_LEAVE_SECONDS, "Kafka consumer", super().on_thread_stop())
+
+    async def _gather_remaining_tasks(self) -> None:
+        """Cancel what is left in the thread's loop; Faust would wait until all of it obeys."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+
     async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:  # noqa: ASYNC109 - Faust's signature
         fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         # No await between the fetch and the stamp: `rewind` runs in this thread's loop too and cannot come between.
@@ -122,6 +140,12 @@ class Consumer(stock.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    @property
+    def thread_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the consumer's thread."""
+        loop: asyncio.AbstractEventLoop = self._thread.thread_loop
+        return loop
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Ask the application, which asks the store, where to go on."""
         runtime: Positions = self.app.freshet_runtime
@@ -141,9 +165,16 @@ class Consumer(stock.Consumer):
             while not (self.should_stop or fetcher.should_stop):
                 async for _, message in self.getmany(timeout=1.0):
                     await self.callback(message)
-        except self.consumer_stopped_errors:
-            if not self.transport.app.should_stop:
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            if not self.transport.app.should_stop:  # else Faust takes it for a crash when it comes in a rebalance
                 raise
+
+    async def on_stop(self) -> None:
+        """No last commit, for which Faust would wait without limit: by now the pipelines have given their partitions back."""
+
+    def close(self) -> None:
+        """Faust calls this when a rebalance ends after the stop has begun, and closes the consumer halfway, in the wrong thread.
+        `ConsumerThread` closes it."""
 
     def _to_message(self, tp: TP, fetched: FetchedRecords) -> ConsumerMessage:
         first = fetched.records[0]

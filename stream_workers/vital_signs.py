@@ -83,6 +83,7 @@ class VitalSigns:
             "recoveries_total": counters.recoveries,
             "effect_ms": {"p50": float(np.percentile(effects, 50)), "p99": float(np.percentile(effects, 99))},
             "catalogue_items": len(self._services.catalogue),
+            "learner": self._runtime.learner.report(),
         }
 
     def lag(self) -> int:

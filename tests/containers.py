@@ -26,6 +26,12 @@ class ContainerServers:
     def start_kafka(self) -> None:
         self._kafka.get_wrapped_container().start()
 
+    def freeze_kafka(self) -> None:
+        self._kafka.get_wrapped_container().pause()
+
+    def thaw_kafka(self) -> None:
+        self._kafka.get_wrapped_container().unpause()
+
     def stop_redis(self, kill: bool = False) -> None:
         self._stop(self._redis, kill)
 

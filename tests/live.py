@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import orjson
 import redis
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from feature_store.item_blob import ItemState, unpack_item
 from feature_store.keys import item_key, item_watermarks_key, user_key, user_watermarks_key
@@ -27,6 +27,7 @@ from schemas.settings import Settings
 from schemas.topics import EVENT_TOPICS, ITEM_STAGE_TOPICS, USER_STAGE_TOPICS
 from tests.servers import TestServers
 
+NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 Record = tuple[str, str | None, bytes | None]  # topic, key, value
 
 
@@ -40,6 +41,16 @@ def wait_until(done: Callable[[], Any], seconds: float = 30.0, what: str = "") -
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s: {what or done}")
         time.sleep(0.02)
+
+
+def high_water(consumer: Consumer, place: tuple[str, int]) -> tuple[int, int] | None:
+    """First and next offset of a partition; None while a broker that has just come back does not lead it yet."""
+    try:
+        return consumer.get_watermark_offsets(TopicPartition(*place), timeout=20)
+    except KafkaException as error:
+        if error.args[0].code() not in NO_LEADER:
+            raise
+        return None
 
 
 class Live:
@@ -147,9 +158,11 @@ class Live:
 
     def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         consumer = Consumer({"bootstrap.servers": self.servers.kafka, "group.id": "tests"})
-        places = [(topic, partition) for topic in topics for partition in range(self.settings.partitions)]
+        ends: dict[tuple[str, int], int] = {}
         try:
-            return {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=20)[1] for place in places}
+            for place in ((topic, partition) for topic in topics for partition in range(self.settings.partitions)):
+                ends[place] = wait_until(lambda place=place: high_water(consumer, place), what=f"a leader of {place}")[1]
+            return ends
         finally:
             consumer.close()
 

@@ -17,7 +17,7 @@ from ops.stack.commands import COMMANDS, ROOT, child_environment
 from ops.stack.compose import Compose
 from ops.stack.files import locked, read_json, write_json
 from ops.stack.processes import ProcessId, Say, start_detached, tail, wait_until
-from ops.stack.readiness import heartbeats, lag_of
+from ops.stack.readiness import heartbeats, lag_of, learner_of
 from ops.stack.spec import Spec
 from ops.stack.state import FAILED, PARTS, READY, Desired, Folder, State
 from schemas.errors import StackError
@@ -215,9 +215,10 @@ def _remove(folder: Folder, keep: bool) -> None:
 
 
 def status(settings: Settings, name: str = DEFAULT_NAME) -> dict[str, Any]:
-    """What runs where: `{"name", "kafka", "redis", "api", "workers": [{"pid", "lag"}], "mode"}`.
+    """What runs where: `{"name", "kafka", "redis", "api", "workers": [{"pid", "lag", "learner"}], "mode"}`.
 
-    `lag` is the number of events that a worker has not applied yet, None when unknown. When no stack of that name is up
+    `lag` is the number of events that a worker has not applied yet, None when unknown; `learner` what the learner says, at the one
+    worker that runs it, None elsewhere. When no stack of that name is up
     but both servers are given in the settings, these and the workers that report there are what is told.
 
     Raises:
@@ -228,16 +229,20 @@ def status(settings: Settings, name: str = DEFAULT_NAME) -> dict[str, Any]:
         if not (settings.kafka and settings.redis):
             raise StackError(f"no stack {name!r} is up: run `freshet up --name {name}`")
         beats = heartbeats(settings.redis)
-        workers = [{"pid": pid, "lag": lag_of(beat)} for pid, beat in sorted(beats.items())]
+        workers = [_worker(pid, beat) for pid, beat in sorted(beats.items())]
         return _status(name, settings.kafka, settings.redis, None, workers, EXTERNAL)
     beats = heartbeats(state.redis) if state.redis else {}
     pids = [part.pid for part in state.parts if part.kind == "worker" and part.identity.alive()]
-    workers = [{"pid": pid, "lag": lag_of(beats.get(pid))} for pid in pids]
+    workers = [_worker(pid, beats.get(pid)) for pid in pids]
     return _status(name, state.kafka, state.redis, state.api, workers, state.mode)
 
 
+def _worker(pid: int, beat: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"pid": pid, "lag": lag_of(beat), "learner": learner_of(beat)}
+
+
 def _status(
-    name: str, kafka: str | None, redis: str | None, api: str | None, workers: list[dict[str, int | None]], mode: str
+    name: str, kafka: str | None, redis: str | None, api: str | None, workers: list[dict[str, Any]], mode: str
 ) -> dict[str, Any]:
     return {"name": name, "kafka": kafka, "redis": redis, "api": api, "workers": workers, "mode": mode}
 

@@ -79,6 +79,12 @@ def lag_of(heartbeat: Mapping[str, Any] | None) -> int | None:
     return lag if isinstance(lag, int) else None
 
 
+def learner_of(heartbeat: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the learner says, `{"events", "lag", "restarts"}`, where this worker is the one that learns."""
+    learner = heartbeat.get("learner") if heartbeat else None
+    return learner if isinstance(learner, dict) else None
+
+
 def _heartbeat(value: bytes | None) -> dict[str, Any] | None:
     try:
         heartbeat = json.loads(value or b"null")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,14 @@ class Servers:
         """Start Kafka again; returns when it answers."""
         self._start("kafka")
 
+    def freeze_kafka(self) -> None:
+        """Let Kafka stand still: it answers nobody, and no connection to it breaks (native processes only)."""
+        self._signal("kafka", signal.SIGSTOP)
+
+    def thaw_kafka(self) -> None:
+        """Let a frozen Kafka go on."""
+        self._signal("kafka", signal.SIGCONT)
+
     def stop_redis(self, kill: bool = False) -> None:
         """Stop Redis, or `kill -9` it."""
         self._stop("redis", kill)
@@ -72,6 +81,12 @@ class Servers:
             (self._compose.kill if kill else self._compose.stop)(name)
         elif watch.child is not None:
             stop([watch.child], watch.part.grace, kill)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        watch = self._own(name)
+        if watch is None or watch.child is None:
+            raise StackError(f"{name} is no running process of ours")
+        watch.child.identity.signal(number)
 
     def _start(self, name: str) -> None:
         watch = self._own(name)
