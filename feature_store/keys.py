@@ -10,6 +10,10 @@ from typing import Final
 
 LAYOUT: Final = b"freshet:layout"
 WORKER_PREFIX: Final = b"worker:"
+MODEL_PREFIX: Final = b"m:{learner}"
+MODEL_INDEX: Final = MODEL_PREFIX + b"index"
+JUDGE_ARRAYS: Final = "judge."  # names of arrays that only the learner needs begin with this
+SCOREBOARD: Final = b"scoreboard:{learner}"
 
 
 def user_key(partition: int, user_id: str) -> bytes:
@@ -49,6 +53,20 @@ def user_watermarks_key(partition: int) -> bytes:
 def item_watermarks_key(partition: int) -> bytes:
     """Offsets applied by the item stage: its own topics, and per source partition of the user stage."""
     return b"wi:{%d}" % partition
+
+
+def model_page_key(array: str, page: int) -> bytes:
+    """One page of one array of the online models.
+
+    >>> model_page_key("bpr.items", 7)
+    b'm:{learner}bpr.items:7'
+    """
+    return b"%s%s:%d" % (MODEL_PREFIX, array.encode(), page)
+
+
+def learner_watermarks_key() -> bytes:
+    """Offsets learnt: per partition of `interactions` and `items`, and per source partition of the user stage."""
+    return b"wl:{learner}"
 
 
 def worker_key(worker_id: str) -> bytes:

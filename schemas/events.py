@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, NotRequired, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
@@ -63,10 +64,11 @@ class Interaction(TypedDict, Generic[IdRule]):
 
 
 class Feedback(Interaction[IdRule]):
-    """A value of `feedback`."""
+    """A value of `feedback`. With `undo` it takes back the person's newest earlier feedback of that type on that item."""
 
     type: FeedbackType
     value: NotRequired[FiniteNumber | None]
+    undo: NotRequired[StrictBool | None]
 
 
 class ShownItem(TypedDict):
@@ -135,6 +137,9 @@ class Event(NamedTuple):
         type: code of `EventType`.
         timestamp: event time, ms since the epoch.
         event_id: the producer's id of the event, if it gave one.
+        value: of a rating; None where there is none, or one that float32 cannot hold.
+        undo: True: not something new, but an earlier event of that user, type and item taken back.
+        context: `device` and `country` as "name=value", sorted; other keys and values of more than 64 characters are left out.
     """
 
     user_id: str
@@ -142,6 +147,9 @@ class Event(NamedTuple):
     type: int
     timestamp: int
     event_id: str | None
+    value: float | None = None
+    undo: bool = False
+    context: tuple[str, ...] = ()
 
 
 class Limits(NamedTuple):
@@ -159,6 +167,8 @@ def _validators(interaction: Any, feedback: Any) -> dict[str, Callable[[bytes], 
 
 _VALIDATE: Final = _validators(Interaction[Id], Feedback[Id])
 _VALIDATE_PLAIN: Final = _validators(Interaction[PlainId], Feedback[PlainId])
+_LONGEST_CONTEXT: Final = 64
+_LARGEST_VALUE: Final = 3.4e38  # float32
 _FIXED_TYPE: Final = {"views": int(EventType.VIEW), "clicks": int(EventType.CLICK)}
 
 
@@ -176,7 +186,7 @@ def parse_event(topic: str, value: bytes | None, reference_ms: int, limits: Limi
         InvalidEvent: `empty`, `too_large`, `not_json`, `invalid`, `bad_timestamp`, `timestamp_too_old` or `timestamp_in_future`.
 
     >>> parse_event("clicks", b'{"user_id":"42","item_id":"7","timestamp":1767258000120}', 1767258000125)
-    Event(user_id='42', item_id='7', type=1, timestamp=1767258000120, event_id=None)
+    Event(user_id='42', item_id='7', type=1, timestamp=1767258000120, event_id=None, value=None, undo=False, context=())
     """
     if not value:
         raise InvalidEvent("empty", "the record has no value")
@@ -186,11 +196,27 @@ def parse_event(topic: str, value: bytes | None, reference_ms: int, limits: Limi
         fields = (_VALIDATE_PLAIN if is_plain(value) else _VALIDATE)[topic](value)
     except ValidationError as error:
         raise _explained(error) from error
-    kind = _FIXED_TYPE[topic] if topic in _FIXED_TYPE else TYPE_CODES[fields["type"]]
     timestamp = fields["timestamp"]
     if timestamp.__class__ is not int or not EARLIEST_MS <= timestamp <= reference_ms + limits.max_future_ms:
         timestamp = _checked_time(timestamp, reference_ms, limits)
-    return Event(fields["user_id"], fields["item_id"], kind, timestamp, fields.get("event_id"))
+    given = fields.get("context")
+    context = _kept(given.get("country"), given.get("device")) if given else ()
+    if topic in _FIXED_TYPE:
+        return Event(
+            fields["user_id"], fields["item_id"], _FIXED_TYPE[topic], timestamp, fields.get("event_id"), None, False, context
+        )
+    number = fields.get("value")
+    return Event(
+        fields["user_id"], fields["item_id"], TYPE_CODES[fields["type"]], timestamp, fields.get("event_id"),
+        float(number) if number is not None and abs(number) <= _LARGEST_VALUE else None, fields.get("undo") is True, context,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096, typed=True)  # there are few; typed, because 1 == True
+def _kept(country: str | float | None, device: str | float | None) -> tuple[str, ...]:
+    """The part of an event's context that models use."""
+    named = (("country", country), ("device", device))
+    return tuple(f"{name}={value}" for name, value in named if value is not None and len(str(value)) <= _LONGEST_CONTEXT)
 
 
 def _checked_time(value: int | str, reference_ms: int, limits: Limits) -> int:

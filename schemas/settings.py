@@ -37,6 +37,12 @@ class Settings(BaseModel):
     item_linger_ms: int = Field(80, ge=0, le=5000, description="the same for the item stage, which coalesces writes to hot items")
     session_timeout_ms: int = Field(6000, ge=1000, le=300_000, description="a worker silent for this long loses its partitions")
     batch_events: int = Field(4000, ge=1, le=100_000, description="most events in one batch of one partition")
+    learner: bool = Field(True, description="the owner of user partition 0 trains the online models; false on all workers: none do")
+    scoreboard_sample: float = Field(
+        0.02, ge=0, le=1, description="share of events that every model ranks before it learns from them"
+    )
+    scoreboard_repeats: bool = Field(False, description="the scoreboard also ranks items that the user took before (mode B)")
+    model_settings: Path | None = Field(None, description="file with the numbers of the online models, as `freshet tune` writes it")
 
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
@@ -67,4 +73,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             lines = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
             raise InvalidSettings("; ".join(lines)) from error
-        return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+        folders = {"home": settings.home.expanduser().absolute()}
+        if settings.model_settings is not None:
+            folders["model_settings"] = settings.model_settings.expanduser().absolute()
+        return settings.model_copy(update=folders)

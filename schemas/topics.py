@@ -20,6 +20,7 @@ IMPRESSIONS: Final = "impressions"
 ITEMS: Final = "items"
 USERS: Final = "users"
 ITEM_SIGNALS: Final = "item-signals"
+INTERACTIONS: Final = "interactions"
 DEAD_LETTERS: Final = "dead-letters"
 
 EVENT_TOPICS: Final = (VIEWS, CLICKS, FEEDBACK)
@@ -46,8 +47,8 @@ class TopicSpec(NamedTuple):
 def declared_topics(settings: Settings) -> list[TopicSpec]:
     """The topics of contract and design with these settings.
 
-    `item-signals` outlives the event topics by a week: after a flush of Redis the item stage reads it from its start, and it
-    must then reach at least as far back as the events themselves.
+    `item-signals` and `interactions` outlive the event topics by a week: after a flush of Redis the item stage and the learner
+    read them from their start, and they must then reach at least as far back as the events themselves.
 
     >>> [spec.name for spec in declared_topics(Settings())][:3]
     ['views', 'clicks', 'feedback']
@@ -72,7 +73,8 @@ def declared_topics(settings: Settings) -> list[TopicSpec]:
         kept(IMPRESSIONS, "user", 30 * DAY_MS),
         compacted(ITEMS, "item"),
         compacted(USERS, "user"),
-        # These two carry what Freshet itself makes of events, which can be larger than the events: base64, all pairs of a batch.
+        # These carry what Freshet itself makes of events, which can be larger than the events: base64, all pairs of a batch.
         kept(ITEM_SIGNALS, "item", signals_ms, **{"max.message.bytes": str(MAX_OWN_MESSAGE_BYTES)}),
+        kept(INTERACTIONS, "user", signals_ms, **{"max.message.bytes": str(MAX_OWN_MESSAGE_BYTES)}),
         kept(DEAD_LETTERS, "none", 30 * DAY_MS, **{"max.message.bytes": str(MAX_OWN_MESSAGE_BYTES)}),
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import accumulate, chain, zip_longest
 from operator import itemgetter
 from typing import Final
 
@@ -15,9 +16,9 @@ from feature_store.port import PartitionWriter, Writes
 from schemas.errors import InvalidEvent
 from schemas.events import User, parse_event
 from schemas.ids import partition_of
-from schemas.topics import ITEM_SIGNALS, USER_STAGE_TOPICS, USERS
+from schemas.topics import INTERACTIONS, ITEM_SIGNALS, USER_STAGE_TOPICS, USERS
 from stream_workers.dead_letters import dead_letter
-from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.handlers.user_stage import StageOutput, UserStage
 from stream_workers.pipeline import Batch, Pipeline
 from stream_workers.services import Outgoing, Services
@@ -63,13 +64,18 @@ class UserPipeline(Pipeline):
         damaged = self._stage.load(missing, stored)
         started = services.clock_ms()
         output = self._stage.apply(decoded.batch, started + self._commit_ms)
-        signals = [[Outgoing(ITEM_SIGNALS, target, None, value) for target, value in wave] for wave in output.waves]
-        for records in filter(None, (decoded.outgoing, *signals)):
+        for records in filter(None, (decoded.outgoing, *self._waves(output))):
             await services.producer.send(records)
         await writer.commit(Writes(damaged | output.puts, output.deletes, batch.watermarks()))
         self._commit_ms = services.clock_ms() - started
         self._count(decoded, output)
         self._stage.shrink()
+
+    def _waves(self, output: StageOutput) -> Iterator[list[Outgoing]]:
+        """What the stage sends on, in its order."""
+        for signals, told in zip_longest(output.waves, output.interactions, fillvalue=None):
+            wave = [Outgoing(ITEM_SIGNALS, target, None, value) for target, value in signals or ()]
+            yield wave if told is None else [*wave, Outgoing(INTERACTIONS, self.partition, None, told)]
 
     async def _join_catalogue(self, batch: UserBatch) -> None:
         """An item published before an event must be known when the event is applied, or the event adds to no category."""
@@ -114,7 +120,7 @@ class UserPipeline(Pipeline):
         if target != self.partition:
             self._forward(record, user_id, target, _origin(record), decoded)
             return
-        decoded.batch.profiles.append((user_id, record.value, record.timestamp))
+        decoded.batch.profiles.append(Profile(user_id, record.value, record.timestamp, record.offset))
 
     def _forward(self, record: ConsumerRecord, user_id: str, target: int, origin: str | None, decoded: Decoded) -> None:
         """Send a record on to the partition of its user. Its place in the log becomes its identity, so that a repeat is known."""

@@ -35,12 +35,14 @@ class Sink:
 
     def __init__(self) -> None:
         self.records: list[Outgoing] = []
+        self.calls: list[list[Outgoing]] = []
         self.down = 0
         self.open = asyncio.Event()
         self.open.set()
 
     async def send(self, records: list[Outgoing]) -> None:
         await self.open.wait()
+        self.calls.append(records)
         self.records += records  # also when it fails: unacknowledged is not the same as absent
         if self.down:
             self.down -= 1

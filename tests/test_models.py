@@ -63,9 +63,12 @@ class Histories:
         self.times, self.lengths = np.zeros((USERS, size), np.int64), np.zeros(USERS, np.int32)
         self.counts, self.newest = np.zeros((USERS, 8), np.uint32), np.zeros(USERS, np.int64)
 
-    def add(self, events: list[Event], depth: int = 3, rho: float = 0.8) -> list[tuple[int, int, float]]:
+    def add(
+        self, events: list[Event], depth: int = 3, rho: float = 0.8, undo: list[bool] | None = None
+    ) -> list[tuple[int, int, float]]:
+        taken_back = np.array(undo or [False] * len(events))
         pairs = update_histories(
-            *(column(events, name) for name in ("user", "item", "type", "at")), WEIGHTS, ORDER, depth, rho,
+            *(column(events, name) for name in ("user", "item", "type", "at")), taken_back, WEIGHTS, ORDER, depth, rho,
             self.items, self.types, self.times, self.lengths, self.counts, self.newest,
         )  # fmt: skip
         return list(zip(*(part.tolist() for part in pairs), strict=True))
@@ -92,6 +95,23 @@ def test_a_history_is_the_newest_events_whatever_order_they_came_in(events: list
         assert kept.of(user) == [(e.item, e.type, e.at) for e in newest_first(mine)[:5]]
         assert kept.counts[user].tolist() == [sum(e.type == kind for e in mine) for kind in range(8)]
         assert kept.newest[user] == max((e.at for e in mine), default=0)
+
+
+@MANY
+@given(streams(ANY_TIMES), st.data())
+def test_an_undo_removes_the_newest_entry_of_its_item_and_type_and_counts_nothing(events: list[Event], data: st.DataObject) -> None:
+    kept = Histories(size=100)
+    kept.add(events)
+    counts, newest = kept.counts.copy(), kept.newest.copy()
+    undone = data.draw(st.sampled_from(events)) if events else Event(0, 0, 2, START)
+    assert kept.add([undone], undo=[True]) == []
+    mine = newest_first([e for e in events if e.user == undone.user])
+    gone = next((e for e in mine if (e.item, e.type) == (undone.item, undone.type) and e.at <= undone.at), None)
+    if gone:
+        mine.remove(gone)
+    assert kept.of(undone.user) == [(e.item, e.type, e.at) for e in mine]
+    assert (kept.counts == counts).all()
+    assert (kept.newest == newest).all()
 
 
 @MANY

@@ -11,6 +11,8 @@ import pytest
 from feature_store.keys import user_key, user_watermarks_key
 from feature_store.memory import MemoryStore
 from feature_store.port import Writes
+from schemas.errors import KafkaUnavailable
+from stream_workers.handlers.interactions import decode_interactions
 from stream_workers.pipeline import Batch
 from stream_workers.services import Outgoing
 from tests.pipeline_world import IN_0, IN_1, TWO, running
@@ -25,6 +27,25 @@ async def test_nothing_is_committed_before_kafka_acknowledged_what_follows_from_
         world.sink.open.set()
         await world.settle()
         assert (world.clicks_of("u"), len(world.sink.of("item-signals"))) == (1, 1)
+
+
+async def test_the_learner_is_told_before_the_commit_and_one_message_after_the_other() -> None:
+    async with running() as world:
+        writer = await world.pipeline.begin()
+        records = [world.click(f"u{n % 9}", str(n % 5)) for n in range(4100)]
+        world.sink.down = 1
+        with pytest.raises(KafkaUnavailable):
+            await world.pipeline.apply(Batch({"clicks": records}), writer)
+        assert writer.watermarks == {}
+        world.sink.calls.clear()
+        await world.pipeline.begin()
+        await world.pipeline.apply(Batch({"clicks": records}), writer)
+        told = [[record for record in call if record.topic == "interactions"] for call in world.sink.calls]
+        assert [len(call) for call in told] == [1, 1, 1], "one message per acknowledged wave"
+        columns = [decode_interactions(call[0].value) for call in told]
+        assert [offset for part in columns for offset in part.offsets] == list(range(4100))
+        assert {(record.partition, record.key) for call in told for record in call} == {(0, None)}
+        await world.settle()
 
 
 async def test_a_batch_that_kafka_did_not_acknowledge_is_sent_again_and_applied_once() -> None:

@@ -243,6 +243,39 @@ def test_anything_else_is_a_bad_timestamp(text: str) -> None:
     assert refusal(orjson.dumps(fields(timestamp=text))).reason == "bad_timestamp"
 
 
+@pytest.mark.parametrize(
+    ("changes", "value", "undo", "context"),
+    [
+        ({"value": 3.5}, 3.5, False, ()),
+        ({"value": 4, "undo": True}, 4.0, True, ()),
+        ({"value": None, "undo": None, "context": None}, None, False, ()),
+        ({"value": 1e39}, None, False, ()),
+        ({"value": -(10**400)}, None, False, ()),
+        ({"undo": False, "context": {"device": "phone", "country": "DE", "page": 7}}, None, False, ("country=DE", "device=phone")),
+        ({"context": {"device": True}}, None, False, ("device=True",)),
+        ({"context": {"device": 1}}, None, False, ("device=1",)),
+        ({"context": {"device": "x" * 65, "country": "x" * 64}}, None, False, ("country=" + "x" * 64,)),
+    ],
+)
+def test_value_undo_and_the_context_that_models_use_are_kept(
+    changes: dict[str, Any], value: float | None, undo: bool, context: tuple[str, ...]
+) -> None:
+    text = json.dumps(fields(type="rating", **changes)).encode()
+    event = parse_event("feedback", text, NOW)
+    assert (event.value, event.undo, event.context) == (value, undo, context)
+
+
+def test_only_feedback_has_a_value_and_can_be_taken_back() -> None:
+    event = parse("clicks", value=3.5, undo=True, context={"device": "tv"})
+    assert (event.value, event.undo, event.context) == (None, False, ("device=tv",))
+
+
+@pytest.mark.parametrize("changes", [{"undo": 1}, {"undo": "true"}, {"value": "5"}, {"value": True}, {"context": {"device": []}}])
+def test_feedback_of_other_types_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEvent, match="invalid"):
+        parse("feedback", **changes)
+
+
 @FUZZ
 @given(st.integers(EARLIEST_MS, 4_102_444_800_000))
 def test_formatting_and_parsing_are_inverse(milliseconds: int) -> None:
@@ -251,7 +284,15 @@ def test_formatting_and_parsing_are_inverse(milliseconds: int) -> None:
 
 def test_all_topics_have_the_same_partition_count_and_the_brokers_time() -> None:
     topics = declared_topics(Settings(partitions=6))
-    assert {spec.name for spec in topics} == {*EVENT_TOPICS, "impressions", "items", "users", "item-signals", "dead-letters"}
+    assert {spec.name for spec in topics} == {
+        *EVENT_TOPICS,
+        "impressions",
+        "items",
+        "users",
+        "item-signals",
+        "interactions",
+        "dead-letters",
+    }
     assert {(spec.partitions, spec.configs["message.timestamp.type"]) for spec in topics} == {(6, "LogAppendTime")}
 
 

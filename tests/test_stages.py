@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from feature_store.catalogue import Catalogue
 from feature_store.keys import profile_key, user_key
 from feature_store.user_blob import UserState, unpack_user
-from schemas.events import Event
+from schemas.events import Event, EventType
 from schemas.horizons import HOUR_MS
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, decode_signals
-from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.handlers.user_stage import UserStage, _contains
 
 SMALL = ModelSettings(partitions=1, history_length=6, neighbours=20)
@@ -59,7 +59,7 @@ class Users:
         self.stage = UserStage(0, self.numbers, CATALOGUE)
 
     def apply(self, rows: list[Row], profiles: list[tuple[str, bytes | None, int]] = []) -> None:  # noqa: B006 - only read
-        batch = UserBatch(profiles=profiles)
+        batch = UserBatch(profiles=[Profile(*profile) for profile in profiles])
         for event, topic, offset, appended in rows:
             batch.append(event, topic, offset, appended, None)
         missing = self.stage.missing(batch)
@@ -128,6 +128,28 @@ def test_a_tiny_cache_holds_users_that_have_only_a_profile() -> None:
     users.apply([], [(f"u{n}", b"{}", START) for n in range(9)])
     users.apply(stream(20))
     assert users.store[profile_key(0, "u8")] == b"{}"
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_an_undo_takes_the_entry_out_of_the_history_and_counts_nothing(together: bool) -> None:
+    like, click = EventType.LIKE, EventType.CLICK
+    rows: list[Row] = [
+        (Event("u", "7", like, START, "a"), "feedback", 0, START),
+        (Event("u", "8", click, START + 1, None), "clicks", 0, START + 1),
+        (Event("u", "7", like, START + 2, "b", None, True), "feedback", 1, START + 2),
+        (Event("u", "7", like, START + 2, "b", None, True), "feedback", 2, START + 2),
+        (Event("u", "9", like, START + 3, None, None, True), "feedback", 3, START + 3),
+    ]
+    users = Users()
+    for batch in [rows] if together else [[row] for row in rows]:
+        users.apply(batch)
+    state = users.state("u")
+    assert [(entry.item_id, entry.type) for entry in state.history] == [("8", click)]
+    assert (state.counts[like], state.counts[click], users.duplicates) == (1, 1, 1)
+    assert state.newest == START + 1
+    assert {(source[0], offset) for source, offset in users.signals()} == {("feedback", 0), ("clicks", 0)}
+    users.apply([(Event("u", "7", like, START + 9, None), "feedback", 4, START + 9)])
+    assert [entry.item_id for entry in users.state("u").history] == ["7", "8"]
 
 
 @pytest.mark.parametrize("restart", [False, True])

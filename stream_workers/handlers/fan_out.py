@@ -29,6 +29,14 @@ class SourceEvents(NamedTuple):
     topics: list[str]
 
 
+def events_only(events: SourceEvents, kept: NDArray[np.bool_]) -> SourceEvents:
+    """The events where `kept`: bool[E]."""
+    topics = [topic for topic, is_kept in zip(events.topics, kept.tolist(), strict=True) if is_kept]
+    return SourceEvents(
+        events.items[kept], events.types[kept], events.timestamps[kept], events.offsets[kept], events.appended[kept], topics
+    )
+
+
 class Pairs(NamedTuple):
     """P pairs: index of the event, history item, weight (see `models.history`)."""
 

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from schemas.events import Event
+
+_NO_VALUE: Final = float("nan")
+
+
+class Profile(NamedTuple):
+    """One record of `users`.
+
+    Attributes:
+        value: the profile as JSON; None: forget the user.
+        appended: when the log took it in, ms. offset: where the log holds it.
+    """
+
+    user: str
+    value: bytes | None
+    appended: int
+    offset: int = 0
 
 
 @dataclass
@@ -16,7 +33,8 @@ class UserBatch:
         users, items: ids. types: codes. timestamps: event time, ms.
         identities: what makes each event unique for `dedupe_hours`; None where its place in the log is enough.
         topics, offsets: where the log holds each event. appended: when the log took it in, ms.
-        profiles: user id, profile as JSON (None: forget the user), log time in ms; in log order.
+        values, undo, contexts: as of `schemas.events.Event`, NaN for no value.
+        profiles: in log order.
     """
 
     users: list[str] = field(default_factory=list)
@@ -27,12 +45,15 @@ class UserBatch:
     topics: list[str] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     appended: list[int] = field(default_factory=list)
-    profiles: list[tuple[str, bytes | None, int]] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    undo: list[bool] = field(default_factory=list)
+    contexts: list[tuple[str, ...]] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.users)
 
-    def part(self, start: int, end: int, profiles: Sequence[tuple[str, bytes | None, int]] = ()) -> UserBatch:
+    def part(self, start: int, end: int, profiles: Sequence[Profile] = ()) -> UserBatch:
         """Events start to end - 1, with these profiles."""
         return UserBatch(
             self.users[start:end],
@@ -43,12 +64,15 @@ class UserBatch:
             self.topics[start:end],
             self.offsets[start:end],
             self.appended[start:end],
+            self.values[start:end],
+            self.undo[start:end],
+            self.contexts[start:end],
             list(profiles),
         )
 
     def append(self, event: Event, topic: str, offset: int, appended: int, identity: str | None) -> None:
         """Add one event; `identity` overrides the event's own id (a forwarded event that has none)."""
-        user, item, kind, timestamp, event_id = event
+        user, item, kind, timestamp, event_id, value, undo, context = event
         self.users.append(user)
         self.items.append(item)
         self.types.append(kind)
@@ -57,3 +81,6 @@ class UserBatch:
         self.topics.append(topic)
         self.offsets.append(offset)
         self.appended.append(appended)
+        self.values.append(_NO_VALUE if value is None else value)
+        self.undo.append(undo)
+        self.contexts.append(context)

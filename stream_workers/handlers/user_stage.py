@@ -15,14 +15,17 @@ from feature_store.keys import profile_key, user_key
 from feature_store.packing import CorruptBlob
 from feature_store.user_blob import EVENT_ID_BYTES, TYPES, UserColumns, UserState, pack_users, unpack_user
 from schemas.horizons import HOUR_MS
-from stream_workers.handlers.fan_out import Pairs, SourceEvents, fan_out
+from schemas.topics import USER_STAGE_TOPICS, USERS
+from stream_workers.handlers.fan_out import Pairs, SourceEvents, events_only, fan_out
+from stream_workers.handlers.interactions import FORGET, ROW_COLUMNS, InteractionColumns, interaction_messages
 from stream_workers.handlers.interner import Interner
 from stream_workers.handlers.rows import Rows
 from stream_workers.handlers.settings import ModelSettings
-from stream_workers.handlers.user_batch import UserBatch
+from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.models.affinity import update_affinities
 from stream_workers.models.history import update_histories
 
+_TOPIC_CODES: Final = {topic: code for code, topic in enumerate(USER_STAGE_TOPICS)}
 _HOURLY_EVENT_IDS: Final = 100_000  # per user: a bound on memory, far beyond what a person does in an hour
 
 
@@ -33,12 +36,14 @@ class StageOutput:
     Attributes:
         puts, deletes: changes of the store.
         waves: target partition and value, for `item-signals`; each wave is acknowledged before the next is sent.
+        interactions: values for this partition of `interactions`; each is acknowledged before the next is sent.
         applied, duplicates: events that changed something, events that were already known.
     """
 
     puts: dict[bytes, bytes] = field(default_factory=dict)
     deletes: set[bytes] = field(default_factory=set)
     waves: list[list[tuple[int, bytes]]] = field(default_factory=list)
+    interactions: list[bytes] = field(default_factory=list)
     applied: int = 0
     duplicates: int = 0
 
@@ -77,7 +82,7 @@ class UserStage:
 
     def missing(self, batch: UserBatch) -> list[str]:
         """Users of the batch that are not in memory."""
-        return self._rows.missing([*batch.users, *(user for user, _, _ in batch.profiles)])
+        return self._rows.missing([*batch.users, *(profile.user for profile in batch.profiles)])
 
     def load(self, users: Sequence[str], blobs: Sequence[bytes | None]) -> dict[bytes, bytes]:
         """Take users from the store (None: a new user).
@@ -104,7 +109,7 @@ class UserStage:
             batch: events and profiles.
             now_ms: when the effect will be visible, for the measured event-to-effect time.
         """
-        forgotten = max((at for _, profile, at in batch.profiles if profile is None), default=-1)
+        forgotten = max((profile.appended for profile in batch.profiles if profile.value is None), default=-1)
         early = sum(at <= forgotten for at in batch.appended)  # happened before a user was forgotten: counts for the items
         output = self.apply(batch.part(0, early), now_ms) if early else StageOutput()
         batch = batch.part(early, len(batch), batch.profiles) if early else batch
@@ -114,8 +119,10 @@ class UserStage:
         events = self._columns(batch, fresh)
         rows = rows[fresh]
         output.applied += len(fresh)
+        self._tell_learner(batch, fresh, rows, events, output)
         if len(fresh):
-            self._learn(rows, events, output)
+            undo = np.array(batch.undo, np.bool_)[fresh]
+            self._learn(rows, events, undo, output)
             self._rows.arrays["effect_ms"][rows] = now_ms - events.appended
         self._pack(np.unique(rows), output)
         return output
@@ -128,7 +135,7 @@ class UserStage:
             self._compact_items()
 
     def _apply_profiles(self, batch: UserBatch, output: StageOutput) -> None:
-        for user, profile, appended in batch.profiles:
+        for user, profile, appended, _ in batch.profiles:
             key, state_key = profile_key(self._partition, user), user_key(self._partition, user)
             if profile is not None:
                 output.puts[key] = profile
@@ -172,14 +179,47 @@ class UserStage:
             del seen[hour][:EVENT_ID_BYTES]
         return True
 
-    def _learn(self, rows: NDArray[np.int64], events: SourceEvents, output: StageOutput) -> None:
+    def _tell_learner(
+        self, batch: UserBatch, chosen: NDArray[np.int64], rows: NDArray[np.int64], events: SourceEvents, output: StageOutput
+    ) -> None:
+        """Messages for the learner: who was forgotten, then what happened."""
+        gone = [profile for profile in batch.profiles if profile.value is None]
+        if not gone and not len(chosen):
+            return
+        contexts: dict[tuple[str, ...], int] = {}
+        context_rows = [contexts.setdefault(batch.contexts[e], len(contexts)) for e in chosen.tolist()]
+        topics = np.array([_TOPIC_CODES[topic] for topic in events.topics], np.uint8)
+        columns = InteractionColumns(
+            self._partition, self._rows.keys, self._items.ids, list(contexts),
+            rows, events.items, np.array(context_rows, np.int64), topics, events.offsets, events.types,
+            np.array(batch.undo, np.bool_)[chosen], np.array(batch.values, np.float32)[chosen], events.timestamps,
+        )  # fmt: skip
+        output.interactions += interaction_messages(self._with_forgotten(gone, columns) if gone else columns)
+
+    def _with_forgotten(self, gone: list[Profile], columns: InteractionColumns) -> InteractionColumns:
+        """The columns behind a row for each forgotten user."""
+        count = len(gone)
+        table = columns.context_table or [()]
+        rows = columns._replace(
+            users=self._rows.find([profile.user for profile in gone]), items=np.full(count, -1), contexts=np.zeros(count, np.int64),
+            topics=np.full(count, _TOPIC_CODES[USERS], np.uint8), offsets=np.array([profile.offset for profile in gone], np.int64),
+            types=np.full(count, FORGET, np.int64), undo=np.zeros(count, np.bool_), values=np.full(count, np.nan, np.float32),
+            timestamps=np.zeros(count, np.int64),
+        )  # fmt: skip
+        joined: Any = {name: np.concatenate((getattr(rows, name), getattr(columns, name))) for name in ROW_COLUMNS}
+        return columns._replace(context_table=table, **joined)
+
+    def _learn(self, rows: NDArray[np.int64], events: SourceEvents, undo: NDArray[np.bool_], output: StageOutput) -> None:
         arrays: dict[str, Any] = self._rows.arrays
         decayed_to = arrays["newest"].copy()
         pairs = update_histories(
-            rows, events.items, events.types, events.timestamps, self._weights, self._items.order,
+            rows, events.items, events.types, events.timestamps, undo, self._weights, self._items.order,
             self._settings.pair_depth, self._settings.pair_decay, arrays["items"], arrays["types"], arrays["timestamps"],
             arrays["length"], arrays["counts"], arrays["newest"],
         )  # fmt: skip
+        if undo.any():  # no pairs, no affinities, no counts: what was taken back happened, and what takes it back is no event
+            rows, events = rows[~undo], events_only(events, ~undo)
+            pairs = ((np.cumsum(~undo) - 1)[pairs[0]], *pairs[1:])
         starts, categories = self._event_categories(events)
         update_affinities(
             rows, events.types, events.timestamps, starts, categories, self._weights,

@@ -1,8 +1,10 @@
 """What each user did last, newest first, and the item pairs that each new event makes with it.
 
 A history holds the N newest events by (timestamp, type, item), whatever order they arrive in: so a late event finds its place, and
-a replay of the log gives the same history bit for bit. Pairs feed `covisitation`: an event at item i pairs with the last m
-different items a_0, a_1, ... that the user took before it, weight rho^k for a_k, times the weight of the event's type.
+a replay of the log gives the same history bit for bit. An undo takes the newest entry of its type and item that is not newer than
+itself out again; it neither counts nor pairs, and the counts, which tell what happened, do not go down. Pairs feed `covisitation`:
+an event at item i pairs with the last m different items a_0, a_1, ... that the user took before it, weight rho^k for a_k, times the
+weight of the event's type.
 """
 
 from __future__ import annotations
@@ -19,11 +21,23 @@ F64 = NDArray[np.float64]
 
 
 @njit(cache=True)
+def _take_back(item: int, kind: int, when: int, length: int, items: I32, types: NDArray[np.uint8], times: I64) -> int:
+    """Remove the newest entry of this item and type that is not newer than `when` from one history; returns its new length."""
+    for place in range(length):
+        if items[place] == item and types[place] == kind and times[place] <= when:
+            for j in range(place, length - 1):
+                items[j], types[j], times[j] = items[j + 1], types[j + 1], times[j + 1]
+            return length - 1
+    return length
+
+
+@njit(cache=True)
 def update_histories(
     users: I64,
     items: I64,
     types: I64,
     timestamps: I64,
+    undo: NDArray[np.bool_],
     type_weights: F64,
     item_order: NDArray[np.uint64],
     depth: int,
@@ -39,6 +53,7 @@ def update_histories(
 
     Args:
         users: int64[E], row of the user. items: int64[E], index of the item. types: int64[E]. timestamps: int64[E], ms.
+        undo: bool[E], the event takes back an earlier one.
         type_weights: float64[types]; types of weight 0 make and enter no pairs.
         item_order: uint64[items], breaks ties between events of one moment and type; must not depend on arrival order.
         depth: m, pairs per event. rho: weight ratio of successive history items.
@@ -54,6 +69,10 @@ def update_histories(
     pairs = 0
     for e in range(len(users)):
         user, item, kind, when = users[e], items[e], types[e], timestamps[e]
+        if undo[e]:
+            length = lengths[user]
+            lengths[user] = _take_back(item, kind, when, length, history_items[user], history_types[user], history_times[user])
+            continue
         counts[user, kind] += 1
         newest[user] = max(newest[user], when)
         length = lengths[user]
