@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ops.evaluate_cli import evaluate_app, tune
 from schemas.errors import FreshetError, InvalidInput
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def status(name: Name = "default", json_output: Json = False) -> None:
         return
     terminal.print_facts({field: value for field, value in found.items() if field != "workers"})
     if found["workers"]:
-        terminal.print_table(("worker (pid)", "lag (events)"), [(worker["pid"], worker["lag"]) for worker in found["workers"]])
+        rows = [(worker["pid"], worker["lag"], (worker.get("learner") or {}).get("events")) for worker in found["workers"]]
+        terminal.print_table(("worker (pid)", "lag (events)", "learner (events learnt)"), rows)
 
 
 @app.command()
@@ -116,9 +118,11 @@ def worker(name: Name = "default") -> None:
 
     Example: `freshet worker`
     """
+    from ops.model_settings import read_model_settings
     from stream_workers import app as stream
 
-    stream.run(_resolved(name))
+    settings = _resolved(name)
+    stream.run(settings, read_model_settings(settings.model_settings, repeats=settings.scoreboard_repeats or None))
 
 
 @app.command()
@@ -131,9 +135,11 @@ def api(
 
     Example: `freshet api --port 8080`
     """
+    from ops.model_settings import read_model_settings
     from serving import app as serving
 
-    serving.run(_resolved(name, api_host=host, api_port=port))
+    settings = _resolved(name, api_host=host, api_port=port)
+    serving.run(settings, read_model_settings(settings.model_settings, repeats=settings.scoreboard_repeats or None))
 
 
 @app.command()
@@ -205,6 +211,10 @@ def verify(name: Name = "default", json_output: Json = False) -> None:
 
     if verify_command(_resolved(name), json_output=json_output):
         raise typer.Exit(1)
+
+
+app.add_typer(evaluate_app, name="evaluate")
+app.command()(tune)
 
 
 @app.command()

@@ -7,24 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ops.column_names import NEEDED, Columns, accepted_names, names_of_columns
 from ops.event_rows import cells, dat_rows, identity_of, interaction, text_lines
 from ops.json_events import JsonEvents
 from ops.sources import OWN_LICENCE, JsonObject, RecordedSource, RowFaults, Source, SourceEvent, checked_id, read_time
 from schemas.errors import InvalidInput
 
-# Spellings of each column, lower case, without underscores.
-_COLUMNS: Final = {
-    "user": ("user", "userid"),
-    "item": ("item", "itemid", "movieid"),
-    "time": ("timestamp", "time", "ts"),
-    "type": ("type", "eventtype"),
-    "value": ("value", "rating"),
-    "event_id": ("eventid",),
-    "session_id": ("session", "sessionid"),
-    "request_id": ("request", "requestid"),
-    "position": ("position",),
-}
-_NEEDED: Final = ("user", "item", "time")
+_NO_COLUMNS: Final[Columns] = {}
 
 
 def open_file(path: Path) -> Source:
@@ -33,7 +22,7 @@ def open_file(path: Path) -> Source:
     Raises:
         InvalidInput: the ending is unknown, the file cannot be read, or needed columns are missing.
     """
-    ending = Path(path.name.removesuffix(".gz")).suffix.lower()
+    ending = file_kind(path)
     if ending in {".csv", ".tsv"}:
         return CsvEvents(path)
     if ending in {".jsonl", ".ndjson"}:
@@ -43,21 +32,29 @@ def open_file(path: Path) -> Source:
     raise InvalidInput(f"{path}: expected a name that ends in .csv, .tsv, .jsonl, .ndjson or .dat, or one of these and .gz")
 
 
+def file_kind(path: Path) -> str:
+    """The name's ending that says what is in the file, lower case, without .gz."""
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
 class CsvEvents(RecordedSource[list[str]]):
     """A table with a header: user, item and time columns; optionally type, value, event_id, session_id, request_id, position.
 
     Without a type column a row with a rating is a rating and any other a click.
+
+    Args:
+        chosen: columns that go by names of their own (see `column_names` for the usual ones).
     """
 
     licence = OWN_LICENCE
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, chosen: Columns = _NO_COLUMNS) -> None:
         self._path = path
         self.title = path.name
         header = next(text_lines(path), "").rstrip("\r\n")
         self._delimiter = max(",;\t", key=header.count)
         names = next(csv.reader([header], delimiter=self._delimiter), [])
-        self._columns = _find_columns(path, names)
+        self._columns = _find_columns(path, names, chosen)
         self._width = max(self._columns.values()) + 1
 
     def rows(self, faults: RowFaults) -> Iterator[tuple[int, list[str]]]:
@@ -91,16 +88,12 @@ class CsvEvents(RecordedSource[list[str]]):
         return interaction(kind, identity, cells["user"], cells["item"], time_ms, given.get("value"), value)
 
 
-def _find_columns(path: Path, names: list[str]) -> dict[str, int]:
-    spelled = {name.strip().lower().replace("_", ""): at for at, name in reversed(list(enumerate(names)))}
-    found = {
-        column: next(spelled[spelling] for spelling in spellings if spelling in spelled)
-        for column, spellings in _COLUMNS.items()
-        if any(spelling in spelled for spelling in spellings)
-    }
-    missing = [column for column in _NEEDED if column not in found]
+def _find_columns(path: Path, names: list[str], chosen: Columns) -> dict[str, int]:
+    places = {name.strip(): at for at, name in reversed(list(enumerate(names)))}
+    found = {column: places[name] for column, name in names_of_columns(places, chosen).items()}
+    missing = [column for column in NEEDED if column not in found] or [column for column in chosen if column not in found]
     if missing:
-        accepted = "; ".join(f"{column}: {' or '.join(_COLUMNS[column])}" for column in missing)
+        accepted = "; ".join(f"{column}: {accepted_names(column, chosen)}" for column in missing)
         listed = ", ".join(name.strip()[:40] for name in names[:20]) or "none, the file is empty"
         raise InvalidInput(f"{path}: no column for {', '.join(missing)} ({accepted}); columns found: {listed}")
     return found

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+_WIDE = 150
+
 
 def say(line: str) -> None:
     """One line for a person, on stderr, as it is (no markup; never broken to the width of the terminal)."""
@@ -24,6 +26,12 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=2, default=str))
 
 
+def output() -> Console:
+    """Where tables go; in a file or a pipe lines are not broken at the 80 columns of a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, _WIDE))
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on stdout; numbers are aligned to the right, None is shown as a dash."""
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -32,7 +40,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
-    Console().print(table)
+    output().print(table)
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ops.cli import app
 from schemas.errors import StackError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("up", "down", "status", "worker", "api", "topics", "replay", "verify", "demo")
+COMMANDS = ("up", "down", "status", "worker", "api", "topics", "replay", "verify", "demo", "evaluate", "tune")
 NOBODY = {"FRESHET_KAFKA": "127.0.0.1:1", "FRESHET_REDIS": "redis://127.0.0.1:1"}
 
 

@@ -1,0 +1,1 @@
+"""Judging recommenders: metrics, the prequential replay, confidence intervals, tuning. Pure."""

@@ -1,0 +1,140 @@
+"""The commands `freshet evaluate prequential` and `freshet tune`: parse, read the settings, call one function each."""
+
+# ruff: noqa: PLC0415 - imports inside the commands, as in ops.cli: `freshet --help` must load nothing heavy.
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from ops.evaluate_source import Asked
+
+evaluate_app = typer.Typer(
+    no_args_is_help=True,
+    help="Judge models on a stream of events.\n\nExample: `freshet evaluate prequential movietweetings --plot curves.png`",
+)
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="movietweetings, ml-latest-small, synthetic[:events,users,items,seed], or a .csv, .tsv, .jsonl, .dat file (or .gz).",
+    ),
+]
+Mode = Annotated[
+    Literal["A", "B"], typer.Option(help="A: what a user had is neither asked nor recommended again; B: repeats are allowed.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many events.")]
+Rating = Annotated[
+    float | None,
+    typer.Option("--min-rating", help="Leave out ratings below this; ml-latest-small: 4, elsewhere none are left out."),
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of everything random; the settings' seed otherwise.")]
+ModelSettings = Annotated[
+    Path | None,
+    typer.Option("--settings", help="JSON file of model settings, as `freshet tune` writes it."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
+UserColumn = Annotated[str | None, typer.Option(help="Column (CSV) or field (JSON) with the user.")]
+ItemColumn = Annotated[str | None, typer.Option(help="... with the item.")]
+TimeColumn = Annotated[str | None, typer.Option(help="... with the time: epoch seconds or milliseconds, or RFC 3339.")]
+ValueColumn = Annotated[str | None, typer.Option(help="... with the rating.")]
+TypeColumn = Annotated[str | None, typer.Option(help="... with the type of event: view, click, like, rating, purchase, ...")]
+
+
+@evaluate_app.command()
+def prequential(
+    source: Source,
+    mode: Mode = "A",
+    models: Annotated[
+        str | None, typer.Option(help="Only these, separated by commas; also river_biased_mf, river_baseline.")
+    ] = None,
+    limit: Limit = None,
+    min_rating: Rating = None,
+    seed: Seed = None,
+    settings: ModelSettings = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the learning curves: a .png, .svg or .pdf file.")] = None,
+    json_output: Json = False,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    value_column: ValueColumn = None,
+    type_column: TypeColumn = None,
+) -> None:
+    """Predict every event before learning it, with every model, and compare them; the first 20 % of the events do not count.
+
+    Example: `freshet evaluate prequential movietweetings --plot curves.png`
+    """
+    from ops import terminal
+    from ops.evaluate import as_document, evaluate
+    from ops.evaluate_plot import checked_plot_path, plot_curves
+    from ops.evaluate_table import print_evaluation
+    from ops.model_settings import read_model_settings
+
+    picture = checked_plot_path(plot)
+    numbers = read_model_settings(settings, seed=seed, repeats=mode == "B")
+    names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
+    asked = _asked(
+        source, min_rating, limit, user=user_column, item=item_column, time=time_column, value=value_column, type=type_column
+    )
+    with terminal.progress_bar("events") as tick:
+        done = evaluate(asked, _data(), mode, numbers, names, terminal.say, tick)
+    if picture is not None:
+        plot_curves(done, picture)
+        terminal.say(f"learning curves: {picture}")
+    if json_output:
+        terminal.print_json(as_document(done))
+    else:
+        print_evaluation(done)
+
+
+def tune(
+    source: Source,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try; the more, the better and the slower.")] = 24,
+    out: Annotated[Path, typer.Option(help="Settings file to write.")] = Path("settings.json"),
+    mode: Mode = "A",
+    limit: Limit = None,
+    min_rating: Rating = None,
+    seed: Seed = None,
+    json_output: Json = False,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    value_column: ValueColumn = None,
+    type_column: TypeColumn = None,
+) -> None:
+    """Choose half-lives, learning rates and depths on the first 20 % of the events; the later ones are not looked at.
+
+    Example: `freshet tune movietweetings --out films.json`, for `freshet evaluate prequential movietweetings --settings films.json`
+    """
+    from ops import terminal
+    from ops.tune import as_document as as_tuning_document
+    from ops.tune import checked_out_path, print_tuning, tune
+
+    path = checked_out_path(out)
+    asked = _asked(
+        source, min_rating, limit, user=user_column, item=item_column, time=time_column, value=value_column, type=type_column
+    )
+    with terminal.progress_bar("tune") as tick:
+        done = tune(asked, _data(), mode, trials, 7 if seed is None else seed, path, terminal.say, tick)
+    if json_output:
+        terminal.print_json(as_tuning_document(done))
+    else:
+        print_tuning(done)
+
+
+def _asked(source: str, min_rating: float | None, limit: int | None, **columns: str | None) -> Asked:
+    from ops.evaluate_source import Asked
+
+    return Asked(source, min_rating, limit, {column: name for column, name in columns.items() if name is not None})
+
+
+def _data() -> Path | None:
+    """The folder of the public data sets."""
+    from schemas.settings import Settings
+
+    return Settings.from_environment(os.environ).data
