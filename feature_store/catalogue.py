@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from schemas.errors import InvalidEvent
 from schemas.events import Item
+
+_LATEST_YEAR: Final = 9999
 
 
 class CatalogueEntry(NamedTuple):
@@ -17,12 +20,19 @@ class CatalogueEntry(NamedTuple):
         categories: names, in the catalogue's order.
         available: whether it may be recommended.
         raw: the whole record as JSON, for pages that show an item.
+        year: attribute of that name; None: it has none.
     """
 
     title: str | None
     categories: tuple[str, ...]
     available: bool
     raw: bytes
+    year: int | None = None
+
+    @property
+    def dated_title(self) -> str | None:
+        """See `dated_title`."""
+        return dated_title(self.title, self.year)
 
 
 class Catalogue:
@@ -40,6 +50,8 @@ class Catalogue:
     def __init__(self, keep_raw: bool = True) -> None:
         self._entries: dict[str, CatalogueEntry] = {}
         self._keep_raw = keep_raw
+        self._watching: list[set[str]] = []
+        self._followed: list[dict[str, None]] = []
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._entries
@@ -63,6 +75,19 @@ class Catalogue:
         """All item ids, oldest entry first."""
         return list(self._entries)
 
+    def watch(self) -> set[str]:
+        """A set to which the id of every item is added when its entry comes or changes; the caller empties it."""
+        changed: set[str] = set()
+        self._watching.append(changed)
+        return changed
+
+    def follow(self) -> dict[str, None]:
+        """The ids of all items now and of every item whose entry comes, changes or goes, in the order of their last change; the
+        caller takes them out."""
+        changed = dict.fromkeys(self._entries)
+        self._followed.append(changed)
+        return changed
+
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Apply one record of `items`.
 
@@ -72,11 +97,37 @@ class Catalogue:
         if value is None:
             if key is not None:
                 self._entries.pop(key.decode(errors="replace"), None)
+                self._note(key.decode(errors="replace"))
             return
         item = parse_item(value)
         raw = value if self._keep_raw else b""
         # Interned: a million films share twenty genres.
-        self._entries[item.item_id] = CatalogueEntry(item.title, _interned(item.categories), item.available, raw)
+        self._entries[item.item_id] = CatalogueEntry(
+            item.title, _interned(item.categories), item.available, raw, year_of(item.attributes)
+        )
+        for changed in self._watching:
+            changed.add(item.item_id)
+        self._note(item.item_id)
+
+    def _note(self, item_id: str) -> None:
+        for changed in self._followed:
+            changed.pop(item_id, None)
+            changed[item_id] = None
+
+
+def year_of(attributes: Mapping[str, Any]) -> int | None:
+    """The attribute `year`, if it is one."""
+    year = attributes.get("year")
+    return year if type(year) is int and 0 < year <= _LATEST_YEAR else None
+
+
+def dated_title(title: str | None, year: int | None) -> str | None:
+    """The title as the online models are told of it: its year, where it is known, stands in brackets at the end.
+
+    >>> dated_title("Alien", 1979), dated_title("Alien", None)
+    ('Alien (1979)', 'Alien')
+    """
+    return title if year is None else f"{title or ''} ({year:04})"
 
 
 _NAMES: dict[str, str] = {}

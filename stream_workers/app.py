@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import tempfile
+from functools import partial
 from typing import Any, Final
 
 import faust
@@ -23,16 +24,26 @@ from feature_store.redis_store import RedisStore
 from schemas.errors import InvalidSettings, KafkaUnavailable, LayoutMismatch
 from schemas.settings import Settings
 from schemas.topics import ITEM_STAGE_TOPICS, USER_STAGE_TOPICS, declared_topics
+from stream_workers.compiling import compile_models_apart
+from stream_workers.handlers.learning_stage import LearningStage
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.layout import check_layout
+from stream_workers.learner import Learner
+from stream_workers.learner_feed import new_consumer
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.origin import origin_of
+from stream_workers.models.online.settings import BankSettings
 from stream_workers.runtime import Runtime
 from stream_workers.services import Services, SignalProducer
+from stream_workers.shutdown import WorkerProcess, within
 from stream_workers.vital_signs import VitalSigns
 from stream_workers.warm_up import compile_kernels
 
 log = logging.getLogger(__name__)
 _CATALOGUE_SECONDS: Final = 30.0
 _FETCH_RECORDS: Final = 4000
+_DRAIN_SECONDS: Final = 6.0  # of a stop: a pipeline takes 5 s at most for its queue
+_PART_SECONDS: Final = 2.0  # of a stop: everything else
 _NICENESS: Final = 5  # where both share a machine: somebody waits for each answer of the API, nobody for the worker
 
 
@@ -41,9 +52,10 @@ class Worker:
 
     Args:
         settings: with `kafka` and `redis` filled in.
+        numbers: of the online models.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, numbers: BankSettings) -> None:
         if settings.kafka is None or settings.redis is None:
             raise InvalidSettings("FRESHET_KAFKA and FRESHET_REDIS must be known to start a worker")
         self._settings = settings
@@ -79,10 +91,28 @@ class Worker:
             reach_catalogue=self._follower.reach,
             rewind=self._rewind,
         )
-        self.runtime = Runtime(self.services)
+        self._numbers = numbers
+        self._compiling: asyncio.Task[None] | None = None
+        self.runtime = Runtime(self.services, self._new_learner())
         self.app.freshet_runtime = self.runtime
         self._signs = VitalSigns(f"{socket.gethostname()}:{os.getpid()}", self.app, self.services, self.runtime)
         self._wire()
+
+    def _new_learner(self) -> Learner:
+        log = partial(new_consumer, self._settings.kafka or "")
+        return Learner(self.services, self._new_learning_stage, origin_of(self._numbers), log, self._models_compiled)
+
+    async def _models_compiled(self) -> None:
+        if self._compiling is None or self._compiling.done():  # done is cheap to do again, and failed worth another try
+            self._compiling = asyncio.create_task(compile_models_apart(self._numbers), name="compile-models")
+        await asyncio.shield(self._compiling)
+
+    def _new_learning_stage(self) -> LearningStage:
+        return LearningStage(ModelBank(self._numbers), self._settings.scoreboard_sample, self._numbers.repeats)
+
+    def loops(self) -> list[asyncio.AbstractEventLoop]:
+        """The event loops of a running worker: its own and the consumer thread's."""
+        return [self.app.loop, self.app.consumer.thread_loop]
 
     async def _rewind(self, positions: Any) -> Any:
         return await self.app.consumer.rewind({TP(*tp): offset for tp, offset in positions.items()})
@@ -108,11 +138,16 @@ class Worker:
         await self.runtime.close()
 
     async def _on_shutdown(self, app: Any, **_: Any) -> None:
-        await self._signs.stop()
-        await self.runtime.close()
-        await self._follower.stop()
-        await self._producer.stop()
-        await self.services.store.close()
+        await within(_PART_SECONDS, "heartbeat", self._signs.stop())
+        await within(_DRAIN_SECONDS, "pipelines", self.runtime.stop())
+        if self._compiling is not None:
+            self._compiling.cancel()
+        # Nobody waits any more for what the producer has not sent: it belongs to batches that are not committed, and comes again.
+        await asyncio.gather(
+            within(_PART_SECONDS, "catalogue", self._follower.stop()),
+            within(_PART_SECONDS, "producer", self._producer.stop()),
+            within(_PART_SECONDS, "feature store", self.services.store.close()),
+        )
 
     async def prepare(self) -> None:
         """Check servers and layout, compile, load the catalogue.
@@ -123,6 +158,8 @@ class Worker:
         """
         await check_topics(self._settings)
         await check_layout(self.services.store, self._settings)
+        if self._settings.learner:
+            self._compiling = asyncio.create_task(compile_models_apart(self._numbers), name="compile-models")
         compile_kernels(self.services.models)
         await self._producer.start()
         await self._follower.start()
@@ -154,8 +191,8 @@ async def check_topics(settings: Settings) -> None:
         raise LayoutMismatch(f"partition counts are not FRESHET_PARTITIONS={settings.partitions}: {', '.join(wrong)}")
 
 
-def run(settings: Settings) -> None:
-    """Run one worker until SIGTERM or SIGINT.
+def run(settings: Settings, numbers: BankSettings) -> None:
+    """Run one worker until SIGTERM or SIGINT; a second one ends it at once.
 
     Raises:
         FreshetError: it cannot start, see `Worker.prepare`.
@@ -164,7 +201,7 @@ def run(settings: Settings) -> None:
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the consumer's thread too
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Worker(settings)
+    worker = Worker(settings, numbers)
     loop.run_until_complete(worker.prepare())
     os.nice(_NICENESS)
     # Hundreds of thousands of long-lived small objects and hardly any cycles: full collections would cost a tenth of the time.
@@ -173,6 +210,6 @@ def run(settings: Settings) -> None:
     # Faust fetches in a thread of its own, which needs the interpreter several times per fetch; the default of 5 ms each is an age.
     sys.setswitchinterval(0.0005)
     print(f"freshet worker {os.getpid()}: Kafka {settings.kafka}, Redis {settings.redis}", file=sys.stderr, flush=True)
-    faust.Worker(
-        worker.app, loop=loop, loglevel="WARNING", redirect_stdouts=False, override_logging=False
+    WorkerProcess(
+        worker.app, worker.loops, loop=loop, loglevel="WARNING", redirect_stdouts=False, override_logging=False
     ).execute_from_commandline()

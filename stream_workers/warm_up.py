@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from feature_store.catalogue import Catalogue
 from schemas.events import Event, EventType
 from schemas.timestamps import EARLIEST_MS
+from stream_workers.handlers.interaction_merge import InteractionMerge
+from stream_workers.handlers.interactions import decode_interactions
 from stream_workers.handlers.item_stage import ItemStage
+from stream_workers.handlers.learning_stage import LearningStage
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import decode_signals
-from stream_workers.handlers.user_batch import UserBatch
-from stream_workers.handlers.user_stage import UserStage
+from stream_workers.handlers.user_batch import Profile, UserBatch
+from stream_workers.handlers.user_stage import StageOutput, UserStage
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.settings import BankSettings
+
+_EVENTS: Final = 2
 
 
 def compile_kernels(settings: ModelSettings) -> None:
-    """Run every kernel once; numba keeps the machine code on disk, so this takes seconds only the first time."""
-    batch = UserBatch()
-    for offset in range(2):
-        batch.append(
-            Event("user", f"item{offset}", EventType.CLICK, EARLIEST_MS + offset, None), "clicks", offset, EARLIEST_MS, None
-        )
-    users = UserStage(0, settings, Catalogue())
-    users.load(users.missing(batch), [None])
-    for wave in users.apply(batch, EARLIEST_MS).waves:
+    """Run every kernel of the user and item stages once; numba keeps the machine code on disk, so this takes long only the first
+    time."""
+    for wave in _applied(settings).waves:
         for _, value in wave:
             signals = decode_signals(value)
             items = ItemStage(0, settings, {})
@@ -29,3 +32,24 @@ def compile_kernels(settings: ModelSettings) -> None:
             items.apply([signals])
             items.changes()
             items.trending({})
+
+
+def compile_models(numbers: BankSettings) -> None:
+    """Run every kernel of the models once; the first time this takes minutes, see `compiling`."""
+    merge, stage = InteractionMerge(range(1), {}), LearningStage(ModelBank(numbers), 1.0, numbers.repeats)
+    for offset, value in enumerate(_applied(ModelSettings(partitions=1)).interactions):
+        merge.add(0, offset, decode_interactions(value))
+    while (merged := merge.take(_EVENTS)) is not None:
+        stage.apply(merged)
+
+
+def _applied(settings: ModelSettings) -> StageOutput:
+    """What a user stage makes of two events of a user who is forgotten afterwards."""
+    batch = UserBatch(profiles=[Profile("user", None, EARLIEST_MS)])
+    for offset in range(_EVENTS):
+        batch.append(
+            Event("user", f"item{offset}", EventType.CLICK, EARLIEST_MS + offset, None), "clicks", offset, EARLIEST_MS, None
+        )
+    users = UserStage(0, settings, Catalogue())
+    users.load(users.missing(batch), [None])
+    return users.apply(batch, EARLIEST_MS)

@@ -1,0 +1,77 @@
+"""Has the models' kernels ready without holding up ingestion.
+
+Compiling them for the first time takes minutes, in which a process can do little else: numba holds the interpreter. So a process of
+its own does that, at a low priority, and leaves the machine code in numba's cache on disk, from where this process then takes it in
+seconds. A mark in the cache's folder says that it is there: its name is a hash of everything that the machine code depends on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import sys
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import numba
+from llvmlite import binding  # type: ignore[import-untyped]
+
+from stream_workers.models.online.settings import BankSettings
+from stream_workers.warm_up import compile_models
+
+log = logging.getLogger(__name__)
+_SOURCES: Final = Path(__file__).parent / "models" / "online"
+_NICENESS: Final = 10
+
+
+async def compile_models_apart(numbers: BankSettings) -> None:
+    """Returns when the models' kernels can be called without compiling; other tasks go on meanwhile.
+
+    Raises:
+        RuntimeError: the process that compiles failed; its reason is on stderr.
+    """
+    if not _mark().exists():
+        log.info("compiling the models for the first time; learning begins in a few minutes")
+        await _run_apart()
+    await asyncio.to_thread(compile_models, numbers)
+    await asyncio.to_thread(_leave_mark)
+
+
+async def _run_apart() -> None:
+    child = await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        if await child.wait():
+            raise RuntimeError(f"compiling the models failed with status {child.returncode}")
+    except asyncio.CancelledError:
+        child.kill()
+        await child.wait()
+        raise
+
+
+def _mark() -> Path:
+    digest = blake2b(digest_size=12)
+    for part in (numba.__version__, platform.python_version(), binding.get_host_cpu_name()):
+        digest.update(part.encode())
+    for source in sorted(_SOURCES.rglob("*.py")):
+        # numba itself looks at the time of the last change.
+        digest.update(f"{source.name}:{source.stat().st_mtime_ns}:{source.stat().st_size};".encode())
+    return Path(numba.config.CACHE_DIR or _SOURCES / "__pycache__") / f"compiled-{digest.hexdigest()}"
+
+
+def _leave_mark() -> None:
+    mark = _mark()
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        for old in mark.parent.glob("compiled-*"):
+            old.unlink(missing_ok=True)
+        mark.touch()
+    except OSError as error:  # numba then has its cache elsewhere, and the next start asks it
+        log.debug("no mark in %s: %s", mark.parent, error)
+
+
+if __name__ == "__main__":
+    os.nice(_NICENESS)
+    compile_models(BankSettings())

@@ -1,0 +1,120 @@
+"""The learner's state in the store: taken over at its start, committed together with what it contains of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from feature_store.keys import MODEL_INDEX, MODEL_PREFIX, SCOREBOARD, learner_watermarks_key
+from feature_store.model_pages import Index, PageWriter, Replica
+from feature_store.packing import CorruptBlob
+from feature_store.port import FeatureStore, PartitionWriter, Writes
+from schemas.errors import InvalidSettings
+from stream_workers.handlers.learning_stage import LearningStage
+
+log = logging.getLogger(__name__)
+_PAGES_PER_READ: Final = 64
+
+
+class LearnerShelf:
+    """The only writer of the models' pages, fenced by the learner's watermarks.
+
+    Make one with `open`. After an error of `commit` the memory is ahead of the store: throw shelf and stage away and open again.
+
+    Attributes:
+        stage: the models as stored, or new ones. marks: what of the log they contain.
+    """
+
+    def __init__(
+        self, stage: LearningStage, marks: Mapping[str, int], pages: PageWriter, writer: PartitionWriter, stale: frozenset[bytes]
+    ) -> None:
+        self.stage = stage
+        self.marks = dict(marks)
+        self._pages = pages
+        self._writer = writer
+        self._stale = stale
+
+    @classmethod
+    async def open(cls, store: FeatureStore, new_stage: Callable[[], LearningStage], origin: str, now_ms: int) -> LearnerShelf:
+        """Claim the watermarks and take over what is stored; where that is nothing or does not fit, begin anew from the log.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        writer = await store.claim(learner_watermarks_key())
+        try:
+            stored = await _read(store) if writer.watermarks else None
+            if stored is not None and (stage := await asyncio.to_thread(_loaded, *stored, new_stage, origin)) is not None:
+                pages = await asyncio.to_thread(PageWriter.resume, *stored)
+                return cls(stage, writer.watermarks, pages, writer, frozenset())
+            stale = frozenset([key async for keys in store.scan(MODEL_PREFIX) for key in keys])
+            nothing = dict.fromkeys(writer.watermarks, -1)  # so that no old mark outlives the models it was for
+            return cls(await asyncio.to_thread(new_stage), nothing, PageWriter(now_ms, origin), writer, stale)
+        except BaseException:
+            await writer.close()
+            raise
+
+    async def commit(self, marks: Mapping[str, int], now_ms: int) -> int:
+        """Store the stage, and that it contains the log up to these marks; returns the bytes written.
+
+        Raises:
+            Fenced, StoreUnavailable: see `PartitionWriter.commit`.
+        """
+        stage = self.stage
+        changes = await asyncio.to_thread(lambda: self._pages.changes(stage.state(), stage.events, now_ms))
+        puts = changes.puts | {SCOREBOARD: orjson.dumps(stage.report(now_ms))}
+        deletes = changes.deletes | (self._stale - puts.keys())
+        await self._writer.commit(Writes(puts, deletes, {**self.marks, **marks}))
+        self.marks.update(marks)
+        self._stale = frozenset()
+        return changes.bytes
+
+    async def probe(self) -> None:
+        """An empty commit, which notices a flushed store or another learner. Raises as `commit`."""
+        await self._writer.commit(Writes())
+
+    async def close(self) -> None:
+        """Give the watermarks back."""
+        await self._writer.close()
+
+
+async def _read(store: FeatureStore) -> tuple[Index, dict[str, NDArray[Any]]] | None:
+    """What is stored; None (and a line in the log) if it is not whole."""
+    replica = Replica()
+    blob = (await store.read([MODEL_INDEX]))[0]
+    if blob is None:
+        return None
+    try:
+        keys = [place.key for place in replica.wanted(blob)]
+    except CorruptBlob as error:
+        log.warning("learner: %s; learning everything again from the log", error)
+        return None
+    blobs: list[bytes | None] = []
+    for start in range(0, len(keys), _PAGES_PER_READ):
+        blobs += await store.read(keys[start : start + _PAGES_PER_READ])
+    if not replica.take(blobs) or replica.index is None:
+        log.warning("learner: %s; learning everything again from the log", "; ".join(replica.faults[:3]))
+        return None
+    return replica.index, replica.state
+
+
+def _loaded(
+    index: Index, state: Mapping[str, NDArray[Any]], new_stage: Callable[[], LearningStage], origin: str
+) -> LearningStage | None:
+    """The stored models in memory; None (and a line in the log) if they are of other settings or another version."""
+    if index.origin != origin:
+        log.warning("learner: the stored models have other settings; learning everything again from the log")
+        return None
+    stage = new_stage()
+    try:
+        stage.load({name: np.array(array) for name, array in state.items()})
+    except (InvalidSettings, ValueError, KeyError) as error:
+        log.warning("learner: the stored models do not fit (%s); learning everything again from the log", error)
+        return None
+    return stage

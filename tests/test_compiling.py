@@ -1,0 +1,77 @@
+"""The models' kernels: compiled apart the first time, and never in the way of anything else."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stream_workers import compiling
+from stream_workers.models.online.settings import BankSettings
+
+
+@pytest.fixture
+def compiled_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[BankSettings]:
+    """What was compiled in this process; marks go to a folder that is not there yet."""
+    done: list[BankSettings] = []
+    monkeypatch.setattr(compiling, "compile_models", done.append)
+    monkeypatch.setattr(compiling.numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    return done
+
+
+def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> Path:
+    """The compiling process is this instead; it leaves its pid in the file that is returned."""
+    script, pid = tmp_path / "python", tmp_path / "pid"
+    script.write_text(f"#!/bin/sh\necho $$ >> {pid}\n{body}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    return pid
+
+
+async def test_the_first_time_another_process_compiles_and_later_none(
+    compiled_here: list[BankSettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pids = child(monkeypatch, tmp_path, "exit 0")
+    for _ in range(2):
+        await compiling.compile_models_apart(BankSettings())
+    assert len(pids.read_text().split()) == 1
+    assert len(compiled_here) == 2, "here it is only taken from the cache"
+
+
+async def test_what_could_not_be_compiled_apart_is_not_compiled_here(
+    compiled_here: list[BankSettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pids = child(monkeypatch, tmp_path, "exit 3")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="status 3"):
+            await compiling.compile_models_apart(BankSettings())
+    assert (len(pids.read_text().split()), compiled_here) == (2, [])
+
+
+async def test_a_worker_that_stops_ends_the_process_that_compiles(
+    compiled_here: list[BankSettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pids = child(monkeypatch, tmp_path, "exec sleep 60")
+    task = asyncio.create_task(compiling.compile_models_apart(BankSettings()))
+    async with asyncio.timeout(10):
+        while not pids.exists() or not pids.read_text().strip():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not psutil.pid_exists(int(pids.read_text()))
+    assert compiled_here == []
+
+
+def test_another_source_or_version_has_another_mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compiling, "_SOURCES", tmp_path)
+    (tmp_path / "model.py").write_text("1")
+    marks = {compiling._mark()}
+    (tmp_path / "model.py").write_text("12")
+    marks.add(compiling._mark())
+    monkeypatch.setattr(compiling.numba, "__version__", "another")
+    marks.add(compiling._mark())
+    assert len(marks) == 3
