@@ -8,12 +8,14 @@ from typing_extensions import TypedDict
 
 
 class RecommendedItem(TypedDict):
-    """One place of a list. `sources` are what each source added to `score`."""
+    """One place of a list. `sources` are what each source added to `score`. `velocity`: how often it is taken lately, the last
+    hours against the last days; 1: as ever."""
 
     item_id: str
     rank: int
     score: float
     title: NotRequired[str]
+    velocity: NotRequired[float]
     sources: dict[str, float]
     reason: str
 
@@ -87,13 +89,52 @@ class SimilarItems(TypedDict):
 
 
 class PopularItems(TypedDict):
-    """What is popular: over all time scales, for one half-life, or in one window; `as_of` is the newest event's time."""
+    """What is popular: over all time scales, for one half-life, in one window, or in some contexts, where each item has a
+    `velocity`; `as_of` is the newest event's time."""
 
     half_life: str | None
     window: str | None
     category: str | None
+    context: list[str]
     items: list[RecommendedItem]
     as_of: str | None
+    degraded: str | None
+
+
+class Drift(TypedDict):
+    """A change in how often the blend's first ten have what is taken: when, at which ranked event, the share before and after."""
+
+    at: str
+    event: int
+    before: float
+    after: float
+
+
+class ModelScores(TypedDict):
+    """How well one model foresees what is taken next: metric to value, null where nothing was ranked yet.
+
+    `total` since the first event, `rolling` over the last 5,000 that were ranked, `segments` by cold and warm users, new and old
+    items.
+    """
+
+    total: dict[str, float | None]
+    rolling: dict[str, float | None]
+    segments: dict[str, dict[str, float | None]]
+
+
+class Scoreboard(TypedDict):
+    """Every model and the blend, judged on each sampled event before they learnt it. `degraded`: why this is nothing, or old."""
+
+    at: str | None
+    newest_event_at: str | None
+    events: int
+    ranked: int
+    sample: float | None
+    mode: str | None
+    models: dict[str, ModelScores]
+    reachable: dict[str, float | None]
+    drifts: list[Drift]
+    ratings: dict[str, float | None]
     degraded: str | None
 
 

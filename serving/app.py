@@ -16,9 +16,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from schemas.settings import Settings
-from serving import problems, routes_events, routes_health, routes_lookup, routes_recommend
+from serving import problems, routes_events, routes_health, routes_lookup, routes_recommend, routes_scoreboard
 from serving.edge import Edge
-from serving.services import Services, connect
+from serving.services import DEFAULTS, Services, connect
+from stream_workers.models.online.settings import BankSettings
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,15 @@ _KEEP_ALIVE_SECONDS: Final = 75
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
-def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+def create_app(settings: Settings, services: Services | None = None, numbers: BankSettings = DEFAULTS) -> FastAPI:
     """The app. It connects when it starts and answers whatever is down.
 
     Args:
         settings: of this process.
         services: what requests use; by default the Redis and Kafka of the settings.
+        numbers: of the online models; the learner's.
     """
-    parts = services or connect(settings)
+    parts = services or connect(settings, numbers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -50,13 +52,17 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.state.services = parts
     problems.install(app)
     app.add_middleware(Edge, metrics=parts.metrics)
-    for routes in (routes_recommend, routes_events, routes_lookup, routes_health):
+    for routes in (routes_recommend, routes_events, routes_lookup, routes_scoreboard, routes_health):
         app.include_router(routes.router)
     return app
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, numbers: BankSettings = DEFAULTS) -> None:
     """Serve until SIGTERM or SIGINT; requests that have begun are answered first.
+
+    Args:
+        settings: of this process.
+        numbers: of the online models; the learner's.
 
     Raises:
         OSError: the address cannot be bound.
@@ -66,9 +72,11 @@ def run(settings: Settings) -> None:
         signal.signal(number, _leave)
     # aiokafka complains ten times a second while Kafka is away; event_log and the follower say it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # The thread that follows the learner wants the interpreter too; the default lets it keep a request waiting for 5 ms each time.
+    sys.setswitchinterval(0.0005)
     # The catalogue is a hundred thousand long-lived objects; walking all of them again and again would hold up requests.
     gc.set_threshold(100_000, 50, 1000)
-    app = create_app(settings)
+    app = create_app(settings, numbers=numbers)
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", access_log=False, log_config=None, lifespan="on",
         timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,

@@ -1,4 +1,4 @@
-"""What runs beside the requests: trending lists, the catalogue's summaries, the workers' heartbeats."""
+"""What runs beside the requests: trending lists, what is made of the catalogue, the learner's models, the workers' heartbeats."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any, Final
 
 from feature_store.keys import WORKER_PREFIX
 from schemas.errors import StoreUnavailable
+from serving.content_source import ContentSource
 from serving.guarded_store import GuardedStore
 from serving.metrics import Metrics
+from serving.model_replica import ModelReplica
 from serving.shelf import Shelf
 from serving.trending_lists import TrendingLists
 
 log = logging.getLogger(__name__)
 
 _LISTS_SECONDS: Final = 0.25
+_MODELS_SECONDS: Final = 0.25
+_CONTENT_SECONDS: Final = 0.1
 _SHELF_SECONDS: Final = 1.0  # how soon a growing catalogue is summarised
 _SHELF_LONG_SECONDS: Final = 30.0  # how soon a change that leaves its size alone is
 _HEARTBEAT_SECONDS: Final = 5.0
@@ -26,25 +30,29 @@ _HEARTBEAT_PATIENCE: Final = 2.0
 
 
 class Background:
-    """Two loops that live as long as the app."""
+    """Four loops that live as long as the app."""
 
-    def __init__(self, lists: TrendingLists, shelf: Shelf) -> None:
+    def __init__(self, lists: TrendingLists, shelf: Shelf, models: ModelReplica, content: ContentSource) -> None:
         self._lists = lists
         self._shelf = shelf
+        self._models = models
+        self._content = content
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """One refresh now, so that the first request finds something, then again and again."""
+        """One refresh now, so that the first request finds something, then again and again. The models come when they come."""
         await self.refresh()
         self._tasks = [
             asyncio.create_task(self._refresh_lists(), name="trending-lists"),
             asyncio.create_task(self._summarise_shelf(), name="catalogue-summary"),
+            asyncio.create_task(self._follow_models(), name="model-replica"),
+            asyncio.create_task(self._follow_catalogue(), name="content-neighbours"),
         ]
         for task in self._tasks:
             task.add_done_callback(_report)
 
     async def stop(self) -> None:
-        """End both loops."""
+        """End the loops."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -54,6 +62,7 @@ class Background:
     async def refresh(self) -> None:
         """Bring everything up to date once; without a store the lists stay as they were."""
         await self._shelf.summarise()
+        await self._content.refresh()
         with contextlib.suppress(StoreUnavailable):
             await self._lists.refresh()
 
@@ -62,6 +71,17 @@ class Background:
             await asyncio.sleep(_LISTS_SECONDS)
             with contextlib.suppress(StoreUnavailable):  # the guard has logged it, and requests know
                 await self._lists.refresh()
+
+    async def _follow_models(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                await self._models.refresh()
+            await asyncio.sleep(_MODELS_SECONDS)
+
+    async def _follow_catalogue(self) -> None:
+        while True:
+            await asyncio.sleep(_CONTENT_SECONDS)
+            await self._content.refresh()
 
     async def _summarise_shelf(self) -> None:
         size, since = len(self._shelf), monotonic()

@@ -69,6 +69,18 @@ class GuardedStore:
             self.answers = True
         return blobs
 
+    async def fetch(self, keys: Sequence[bytes], timeout_seconds: float) -> list[bytes | None]:
+        """`read` for the background: large blobs, which may take longer than a request would wait without the store being gone.
+
+        Raises:
+            StoreUnavailable: it failed or took too long.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self._store.read(keys)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {timeout_seconds * 1000:.0f} ms") from error
+
     async def values(self, prefix: bytes, timeout_seconds: float) -> list[bytes]:
         """The values of all keys with this prefix. Walks through the key space: not for requests that people wait for.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from pydantic_core import from_json
 
@@ -20,26 +20,33 @@ from schemas.horizons import HALF_LIVES, WINDOWS
 from schemas.ids import partition_of
 from schemas.timestamps import format_timestamp
 from serving.answers import ItemPage, PopularItems, RecommendedItem, SimilarItems, UserPage
+from serving.blended import Follows
+from serving.content_source import ContentSource
 from serving.guarded_store import GuardedStore
 from serving.presentation import freshness, listed
 from serving.ranking import trending
 from serving.ranking.affinity import affinity
 from serving.ranking.covisitation import count_at, similar
 from serving.ranking.evidence import ranked, strongest, total
-from serving.ranking.reasons import FROM_CATALOGUE, POPULAR, popular_in, similar_to
+from serving.ranking.fusion import WEIGHTS, contributions, fuse, votes
+from serving.ranking.reasons import FROM_CATALOGUE, POPULAR, popular_in, popular_where, shares, similar_to
 from serving.shelf import Shelf
 from serving.trending_lists import EMPTY, Leading, TrendingLists
 
 STORE_GONE = "store_unavailable"
+POOL: Final = 100
+Likeness = Literal["behaviour", "content", "both"]
 
 
 class Lookups:
     """Answers about one user, one item, or everything, each with at most two round trips."""
 
-    def __init__(self, store: GuardedStore, lists: TrendingLists, shelf: Shelf) -> None:
+    def __init__(self, store: GuardedStore, lists: TrendingLists, shelf: Shelf, content: ContentSource, models: Follows) -> None:
         self._store = store
         self._lists = lists
         self._shelf = shelf
+        self._content = content
+        self._models = models
 
     async def user(self, user_id: str, now_ms: int) -> UserPage:
         """What is known of a user; zeros for one without events."""
@@ -63,20 +70,18 @@ class Lookups:
             return None
         return _item_page(item_id, record, _numbers(state or ItemState(), self._lists.stream_time), None)
 
-    async def similar(self, item_id: str, k: int) -> SimilarItems | None:
-        """Items taken together with an item, else what is popular in its categories; None if nobody knows the item."""
-        degraded = None
-        scores: Mapping[str, float] = {}
-        try:
-            blob = (await self._store.read([self._item_key(item_id)]))[0]
-            if blob is None and self._shelf.record(item_id) is None:
-                return None
-            scores = await self._similar(unpack_neighbours(blob)) if blob else {}
-        except (StoreUnavailable, CorruptBlob) as error:
-            degraded = _why(error)
-        shown = [item for item in ranked(scores, len(scores)) if self._shelf.may_show(item)][:k]
-        reason = similar_to(self._shelf.name(item_id))
-        items = [listed(self._shelf, rank, item, scores[item], "covisitation", reason) for rank, item in enumerate(shown, 1)]
+    async def similar(self, item_id: str, k: int, by: Likeness = "both") -> SimilarItems | None:
+        """Items taken together with an item, described like it, or both; None if nobody knows the item.
+
+        Where people's behaviour is asked for and says nothing: what is described like it, or else popular in its categories.
+        """
+        described = self._shelf.record(item_id) is not None
+        together, known, degraded = await self._taken_with(item_id) if by != "content" or not described else ({}, True, None)
+        if not known and not described:
+            return None
+        alike = self._content.candidates([item_id], POOL + k, (item_id,)) if by != "behaviour" else {}
+        lists = {"covisitation": together if by != "content" else {}, "content": alike}
+        items = self._listed_similar(item_id, lists, k)
         if not items:
             items, degraded = self._of_the_same_kind(item_id, k), degraded or "no_similar_items"
         return {"item_id": item_id, "items": items, "degraded": degraded}
@@ -93,11 +98,57 @@ class Lookups:
         at = leading.popularity.at
         as_of = format_timestamp(at) if at else None
         return {
-            "half_life": half_life, "window": window, "category": category, "items": items, "as_of": as_of, "degraded": degraded,
+            "half_life": half_life, "window": window, "category": category, "context": [], "items": items, "as_of": as_of,
+            "degraded": degraded,
+        }  # fmt: skip
+
+    async def popular_where(self, contexts: Sequence[str], k: int) -> PopularItems:
+        """What is popular in some contexts ("name=value"), as far as the learner has told."""
+        model = self._models.current
+        popular = model.contexts if model else None
+        moment = model.newest_ms if model else 0
+        ids, scores = popular.candidates(contexts, moment, POOL + k) if popular else ([], ())
+        shown = [(item, float(score)) for item, score in zip(ids, scores, strict=True) if self._shelf.may_show(item)][:k]
+        items = [
+            listed(self._shelf, rank, item, score, "context", popular_where(contexts))
+            for rank, (item, score) in enumerate(shown, 1)
+        ]
+        if popular:
+            speeds = popular.velocities(contexts, [item for item, _ in shown], moment).tolist()
+            for item, speed in zip(items, speeds, strict=True):
+                item["velocity"] = speed
+        return {
+            "half_life": None, "window": None, "category": None, "context": list(contexts), "items": items,
+            "as_of": format_timestamp(moment) if moment else None, "degraded": None if items else "no_events",
         }  # fmt: skip
 
     def _item_key(self, item_id: str) -> bytes:
         return item_key(partition_of(item_id, self._lists.partitions), item_id)
+
+    async def _taken_with(self, item_id: str) -> tuple[dict[str, float], bool, str | None]:
+        """Items taken together with one, whether it may be known, and what was wrong with the store."""
+        try:
+            blob = (await self._store.read([self._item_key(item_id)]))[0]
+            return (await self._similar(unpack_neighbours(blob)) if blob else {}), blob is not None, None
+        except (StoreUnavailable, CorruptBlob) as error:
+            return {}, True, _why(error)
+
+    def _listed_similar(self, item_id: str, lists: Mapping[str, Mapping[str, float]], k: int) -> list[RecommendedItem]:
+        """The best of one list with its own scores, of several by their ranks."""
+        parts = {name: self._may_show(best) for name, best in lists.items() if best}
+        if len(parts) > 1:
+            parts = {name: votes(ranked(best, len(best)), WEIGHTS[name]) for name, best in parts.items()}
+        shown = enumerate(islice(fuse(parts).items(), k), 1)
+        return [self._similar_item(item_id, rank, item, score, contributions(parts, item)) for rank, (item, score) in shown]
+
+    def _may_show(self, scores: Mapping[str, float]) -> dict[str, float]:
+        return {item: score for item, score in scores.items() if self._shelf.may_show(item)}
+
+    def _similar_item(self, item_id: str, rank: int, item: str, score: float, sources: dict[str, float]) -> RecommendedItem:
+        name = self._shelf.name(item_id)
+        alike = self._content.likeness(item, [item_id]) if "covisitation" not in sources else None
+        reason = shares(alike.shared, name) if alike else similar_to(name)
+        return {**listed(self._shelf, rank, item, score, "", reason), "sources": sources}
 
     async def _similar(self, near: Neighbours) -> dict[str, float]:
         blobs = await self._store.read([self._item_key(item) for item in near.ids])

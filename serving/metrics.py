@@ -7,6 +7,10 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from feature_store.model_pages import Index
+from serving.answers import Scoreboard
+from serving.scoreboard import gauges
+
 _SECONDS: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _EFFECT_SECONDS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
 
@@ -41,6 +45,39 @@ class Metrics:
         self._effect_ms = Gauge(
             "freshet_worker_effect_ms", "Event to effect as the slowest worker measures it", ["quantile"], registry=registry
         )
+
+        self._scoreboard = Gauge(
+            "freshet_scoreboard", "Prequential metrics of the online models", ["model", "metric", "window"], registry=registry
+        )
+        self._ranked = Gauge("freshet_scoreboard_ranked", "Events that the scoreboard has ranked", registry=registry)
+        self._drifts = Gauge("freshet_drifts", "Drifts of the blend's hits among those the scoreboard remembers", registry=registry)
+        self._replica_age = Gauge(
+            "freshet_replica_age_seconds",
+            "Since the commit of the online models that rank here; NaN: there are none",
+            registry=registry,
+        )
+        self._replica_events = Gauge("freshet_replica_events", "Events that the online models here have learnt", registry=registry)
+        self._replica_faults = Gauge(
+            "freshet_replica_faults", "Commits of the learner that could not be taken over", registry=registry
+        )
+        self._blend_seconds = Gauge(
+            "freshet_blend_seconds", "Running mean of what one proposal of the blend costs", registry=registry
+        )
+
+    def note_scoreboard(self, board: Scoreboard) -> None:
+        """Show what the scoreboard says; what it no longer says disappears."""
+        self._scoreboard.clear()
+        for labels, value in gauges(board):
+            self._scoreboard.labels(*labels).set(value)
+        self._ranked.set(board["ranked"])
+        self._drifts.set(len(board["drifts"]))
+
+    def note_models(self, index: Index | None, faults: int, blend_seconds: float, now_ms: int) -> None:
+        """Show how far this process follows the learner."""
+        self._replica_age.set((now_ms - index.at) / 1000 if index else float("nan"))
+        self._replica_events.set(index.events if index else 0)
+        self._replica_faults.set(faults)
+        self._blend_seconds.set(blend_seconds)
 
     def note_workers(self, heartbeats: Sequence[Mapping[str, Any]]) -> None:
         """Sum up the heartbeats; a worker that stops leaves one without a pid."""

@@ -6,13 +6,26 @@ from typing import Any, Final
 
 from schemas.timestamps import format_timestamp
 from serving.answers import Freshness, Models, Recommendations, RecommendedItem
+from serving.blended import Blended
 from serving.ranking.evidence import strongest
 from serving.ranking.fusion import NAME, WEIGHTS, contributions
-from serving.ranking.reasons import ASKED_FOR, FROM_CATALOGUE, POPULAR, because, popular_in, similar_to
+from serving.ranking.reasons import (
+    ASKED_FOR,
+    FROM_CATALOGUE,
+    LIKE_LATELY,
+    POPULAR,
+    TASTE,
+    because,
+    popular_in,
+    popular_where,
+    shares,
+    similar_to,
+)
 from serving.recommend import Decision
 from serving.shelf import Shelf
+from serving.situation import contexts_of
 
-NEARLINE: Final = "covisitation-1+affinity-1+trending-1"
+NEARLINE: Final = "covisitation-1+affinity-1+content-1+trending-1"
 MODELS: Final[Models] = {"nearline": NEARLINE, "batch": None, "blend": NAME}
 NO_FRESHNESS: Final[Freshness] = {"newest_event_at": None, "age_ms": None, "event_to_effect_ms": None}
 
@@ -41,7 +54,7 @@ def recommendations(decision: Decision, shelf: Shelf, request_id: str, now_ms: i
         "request_id": request_id,
         "user_id": decision.query.user_id,
         "items": [_item(decision, shelf, rank, item, score) for rank, (item, score) in enumerate(decision.chosen, 1)],
-        "models": MODELS,
+        "models": _models(decision),
         "freshness": freshness(state.newest, state.effect_ms, now_ms) if state else NO_FRESHNESS,
         "experiment": None,
         "degraded": decision.degraded,
@@ -77,9 +90,26 @@ def viewer(decision: Decision, answer: Recommendations) -> str:
     return decision.query.user_id or f"anonymous:{answer['request_id']}"
 
 
+def _models(decision: Decision) -> Models:
+    """The online blend, if any place of the list is its doing; else the fixed one."""
+    blended = decision.blended
+    if blended is None or not any(item in blended or item in decision.here for item, _ in decision.chosen[:1]):
+        return MODELS
+    return {"nearline": blended.nearline, "batch": None, "blend": blended.blend}
+
+
 def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) -> RecommendedItem:
-    sources = contributions(decision.votes, item)
-    reason = _reason(decision, shelf, next(iter(sources)), item)
+    if item in decision.newcomers:
+        sources, reason = {"content": decision.alike[item]}, _content_reason(decision, shelf, item)
+    elif decision.blended is not None and item in decision.here and item not in decision.votes.get("trending", ()):
+        sources = _with_context(decision, decision.blended, item)
+        reason = popular_where(contexts_of(decision.query.context))
+    elif decision.blended is not None and item in decision.blended:
+        sources = decision.blended.sources(item)
+        reason = _blended_reason(decision, decision.blended, shelf, next(iter(sources)), item)
+    else:
+        sources = {name: part * decision.tail for name, part in contributions(decision.votes, item).items()}
+        reason = _reason(decision, shelf, next(iter(sources)), item)
     return _titled({"item_id": item, "rank": rank, "score": score, "sources": sources, "reason": reason}, shelf)
 
 
@@ -93,7 +123,9 @@ def _titled(item: RecommendedItem, shelf: Shelf) -> RecommendedItem:
 def _reason(decision: Decision, shelf: Shelf, source: str, item: str) -> str:
     """What the source that contributed most goes by."""
     if source == "trending":
-        return POPULAR
+        return popular_where(contexts_of(decision.query.context)) if item in decision.here else POPULAR
+    if source == "content":
+        return _content_reason(decision, shelf, item)
     if source == "catalogue":
         return FROM_CATALOGUE if decision.query.candidates is None else ASKED_FOR
     name = strongest(decision.evidence[source], item) or ""
@@ -104,12 +136,45 @@ def _reason(decision: Decision, shelf: Shelf, source: str, item: str) -> str:
     return because(shelf.name(name), decision.interests.seeds[name])
 
 
+def _content_reason(decision: Decision, shelf: Shelf, item: str) -> str:
+    """What the item shares with something that the person took."""
+    likeness = decision.likeness[item]
+    return shares(likeness.shared, shelf.name(likeness.seed)) if likeness else FROM_CATALOGUE
+
+
+def _with_context(decision: Decision, blended: Blended, item: str) -> dict[str, float]:
+    """What the sources say for an item that is popular where somebody is, largest first."""
+    said = {"context": decision.here[item]} | (blended.sources(item) if item in blended else {})
+    return dict(sorted(said.items(), key=lambda pair: -pair[1]))
+
+
+def _blended_reason(decision: Decision, blended: Blended, shelf: Shelf, source: str, item: str) -> str:
+    """What the source that put the item highest goes by.
+
+    Only the pairs of the co-visitation tell one past item. Sources that know nothing of the person rank by popularity.
+    """
+    seed = blended.seeds.get(item)
+    if source.startswith("popularity"):
+        return POPULAR
+    if seed is not None and seed == decision.interests.page:
+        return similar_to(shelf.name(seed))
+    if seed is not None:
+        return because(shelf.name(seed), decision.interests.seeds.get(seed))
+    if source == "item_vectors" and blended.personal:
+        return LIKE_LATELY
+    return TASTE if source == "softmax_mf" and blended.remembered else POPULAR
+
+
 def _explanation(decision: Decision) -> dict[str, Any]:
-    return {
+    told: dict[str, Any] = {
         "seeds": list(decision.interests.seeds),
-        "categories": [piece.name for piece in decision.evidence["affinity"]],
+        "categories": [piece.name for piece in decision.evidence.get("affinity", ())],
         "candidates": {source: len(part) for source, part in decision.votes.items()},
         "dropped": dict(decision.dropped),
+        "newcomers": sorted(decision.newcomers),
         "weights": WEIGHTS,
         "store_round_trips": decision.round_trips,
     }
+    if decision.blended is not None:
+        told["blend"] = {"candidates": len(decision.blended.scores), "proposed": decision.blended.counts()}
+    return told

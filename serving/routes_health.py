@@ -36,4 +36,6 @@ async def metrics(services: Served) -> Response:
     services.metrics.catalogue_items.set(len(services.shelf))
     services.metrics.store_up.set(services.store.answers)
     services.metrics.kafka_up.set(services.log.connected)
+    services.metrics.note_scoreboard(await services.scoreboard.read())
+    services.metrics.note_models(services.models.index, services.models.faults, services.blend.seconds, services.clock())
     return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

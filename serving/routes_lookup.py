@@ -7,23 +7,27 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from schemas.horizons import HALF_LIVES, WINDOWS
 from serving.answers import ItemPage, PopularItems, SimilarItems, UserPage
 from serving.dependencies import Served
 from serving.http_json import Json
+from serving.lookups import Likeness
 from serving.problems import InvalidRequest
 from serving.query import ItemId, K, UserId
+from serving.situation import checked
 
 router = APIRouter(tags=["lookup"])
+Text = Annotated[str, Field(min_length=3, max_length=210)]
 
 
 # Before the shorter paths, which would take `/similar` for a part of the id.
 @router.get("/v1/items/{item_id:any}/similar", response_model=SimilarItems)
-async def similar_items(services: Served, item_id: ItemId, k: K = 10) -> Json:
-    """Items that are taken together with this one."""
-    answer = await services.lookups.similar(item_id, k)
+async def similar_items(services: Served, item_id: ItemId, k: K = 10, by: Likeness = "both") -> Json:
+    """Items that are taken together with this one (behaviour), or that the catalogue describes alike (content)."""
+    answer = await services.lookups.similar(item_id, k, by)
     if answer is None:
         raise _unknown_item(item_id)
     return Json(answer)
@@ -50,13 +54,19 @@ async def popular(
     half_life: str | None = None,
     window: str | None = None,
     category: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    context: Annotated[list[Text], Query(max_length=4)] = [],  # noqa: B006 - never changed
     k: K = 10,
 ) -> Json:
-    """What is popular now: over all time scales, with one half-life, or in one window."""
+    """What is popular now: over all time scales, with one half-life, in one window, or in contexts (`device=phone`, `country=DE`,
+    `hour=13` in UTC, `category=Horror`; with several: where they meet or nearly do)."""
     _check_name("half_life", half_life, HALF_LIVES)
     _check_name("window", window, WINDOWS)
     if half_life is not None and window is not None:
         raise InvalidRequest("window", "name a half_life or a window, not both")
+    if context:
+        if half_life or window or category:
+            raise InvalidRequest("context", "cannot be combined with half_life, window or category")
+        return Json(await services.lookups.popular_where([checked(one) for one in context], k))
     return Json(await services.lookups.popular(half_life, window, category, k))
 
 

@@ -19,20 +19,28 @@ from schemas.events import Limits
 from schemas.settings import Settings
 from serving.answers import Readiness
 from serving.background import Background, Heartbeats
+from serving.blended import Blend
+from serving.content_source import ContentSource
 from serving.event_log import AbsentLog, EventLog, KafkaLog
 from serving.guarded_store import AbsentStore, GuardedStore, Reader
 from serving.impressions import ImpressionLog
 from serving.lookups import Lookups
 from serving.metrics import Metrics
+from serving.model_replica import ModelReplica
 from serving.recommend import Recommender
 from serving.request_ids import RANDOM_BYTES, new_ulid
+from serving.scoreboard import LiveScoreboard
 from serving.shelf import Shelf
 from serving.trending_lists import TrendingLists
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.origin import origin_of
+from stream_workers.models.online.settings import BankSettings
 
 log = logging.getLogger(__name__)
 
 _KAFKA_GRACE_SECONDS: Final = 10.0  # without Kafka for so long: ready nevertheless, answers come without a catalogue
 _STOP_SECONDS: Final = 5.0
+DEFAULTS: Final = BankSettings()
 
 
 class Follower(Protocol):
@@ -63,6 +71,9 @@ class Services:
     background: Background
     heartbeats: Heartbeats
     impressions: ImpressionLog
+    models: ModelReplica
+    blend: Blend
+    scoreboard: LiveScoreboard
     recommender: Recommender
     lookups: Lookups
     metrics: Metrics
@@ -86,6 +97,7 @@ class Services:
     async def stop(self) -> None:
         """Send what is buffered, then close everything, none of it for longer than a few seconds."""
         follower_stop = [self.follower.stop] if self.follower is not None else []
+        self.blend.close()
         for stop in (self.background.stop, self.impressions.stop, *follower_stop, self.log.stop, self.store.close):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
@@ -112,16 +124,21 @@ def assemble(
     caught_up: asyncio.Event,
     follower: Follower | None = None,
     clock: Callable[[], int] = clock_ms,
+    numbers: BankSettings = DEFAULTS,
 ) -> Services:
     """Wire the parts around the given ends.
 
     Args:
+        numbers: of the online models; the learner's.
         caught_up: set once the catalogue is whole.
     """
     metrics = Metrics()
     guarded = GuardedStore(store, settings.store_timeout_ms / 1000)
     shelf = Shelf(catalogue, caught_up)
     lists = TrendingLists(guarded, shelf, settings.partitions)
+    models = ModelReplica(guarded, lambda: ModelBank(numbers), origin_of(numbers))
+    blend = Blend(models)
+    content = ContentSource(catalogue)
     return Services(
         settings=settings,
         store=guarded,
@@ -129,23 +146,26 @@ def assemble(
         follower=follower,
         shelf=shelf,
         lists=lists,
-        background=Background(lists, shelf),
+        background=Background(lists, shelf, models, content),
         heartbeats=Heartbeats(guarded, metrics),
         impressions=ImpressionLog(event_log, metrics),
-        recommender=Recommender(guarded, lists, shelf),
-        lookups=Lookups(guarded, lists, shelf),
+        models=models,
+        blend=blend,
+        scoreboard=LiveScoreboard(guarded),
+        recommender=Recommender(guarded, lists, shelf, blend, content),
+        lookups=Lookups(guarded, lists, shelf, content, models),
         metrics=metrics,
         limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
         clock=clock,
     )
 
 
-def connect(settings: Settings) -> Services:
+def connect(settings: Settings, numbers: BankSettings = DEFAULTS) -> Services:
     """The real ends: Redis, Kafka, the `items` topic. Where an address is not set, answers do without."""
     catalogue = Catalogue()
     store = RedisStore(settings.redis, settings.store_timeout_ms / 1000) if settings.redis else AbsentStore()
     if settings.kafka is None:
-        return assemble(settings, store, AbsentLog(), catalogue, asyncio.Event())
+        return assemble(settings, store, AbsentLog(), catalogue, asyncio.Event(), numbers=numbers)
     follower = CatalogueFollower(settings.kafka, catalogue)
     kafka = KafkaLog(settings.kafka, settings.ack_timeout_ms, max(1 << 20, 2 * settings.max_event_bytes))
-    return assemble(settings, store, kafka, catalogue, follower.caught_up, follower)
+    return assemble(settings, store, kafka, catalogue, follower.caught_up, follower, numbers=numbers)

@@ -21,6 +21,7 @@ ROUTES = [
     "/v1/popular?window=24h&category=Horror",
     "/v1/items/i1",
     "/v1/items/i1/similar",
+    "/v1/scoreboard",
     "/metrics",
     "/healthz",
 ]

@@ -10,6 +10,7 @@ from feature_store.keys import LAYOUT, item_key, trending_key, user_key
 from schemas.errors import StoreUnavailable
 from schemas.ids import partition_of
 from serving.background import Background
+from serving.content_source import ContentSource
 from serving.query import RecommendationQuery
 from tests.test_serving_world import SETTINGS, World, cinema, ids, recommend
 
@@ -163,7 +164,7 @@ async def test_the_stored_partition_count_wins() -> None:
 async def test_the_background_follows_the_store() -> None:
     world = World()
     services = world.services()
-    background = Background(services.lists, services.shelf)
+    background = Background(services.lists, services.shelf, services.models, ContentSource(world.catalogue))
     await background.start()
     try:
         world.learn(("u", "a", "click", 5))

@@ -76,7 +76,7 @@ async def test_similar_items() -> None:
 async def test_an_item_without_company_is_like_what_is_popular_in_its_categories() -> None:
     world = cinema()
     world.add_item("9", "Dracula", categories=["Horror"])
-    answer = (await get(world, "/v1/items/9/similar")).json()
+    answer = (await get(world, "/v1/items/9/similar", by="behaviour")).json()
     assert answer["degraded"] == "no_similar_items"
     assert {item["item_id"] for item in answer["items"]} == {"1", "2", "3", "4"}
     assert answer["items"][0]["reason"] == "popular in Horror"

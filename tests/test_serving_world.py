@@ -14,7 +14,7 @@ import orjson
 from feature_store.catalogue import Catalogue
 from feature_store.memory import MemoryStore
 from schemas.errors import KafkaUnavailable
-from schemas.events import TYPE_CODES
+from schemas.events import TYPE_CODES, Event
 from schemas.ids import partition_of
 from schemas.settings import Settings
 from serving.app import create_app
@@ -25,7 +25,9 @@ from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, decode_signals
 from stream_workers.handlers.user_batch import UserBatch
 from stream_workers.handlers.user_stage import UserStage
+from stream_workers.models.online.settings import BankSettings
 
+NUMBERS = BankSettings(vector_size=8, mf_size=8, covisit_neighbours=32)
 NOW = 1_767_258_000_000  # 2026-01-01T09:00:00Z
 PARTITIONS = 2
 SETTINGS = Settings(partitions=PARTITIONS, store_timeout_ms=50)
@@ -78,6 +80,7 @@ class World:
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     log: FakeLog = field(default_factory=FakeLog)
     now: int = NOW
+    numbers: BankSettings = NUMBERS
 
     def __post_init__(self) -> None:
         self.caught_up.set()
@@ -93,15 +96,9 @@ class World:
         """Apply events (user, item, type, ms before `now`) as the worker would."""
         batches = [UserBatch() for _ in range(PARTITIONS)]
         for user, item, kind, ago in events:
-            batch = batches[partition_of(user, PARTITIONS)]
-            batch.users.append(user)
-            batch.items.append(item)
-            batch.types.append(TYPE_CODES[kind])
-            batch.timestamps.append(self.now - ago)
-            batch.identities.append(None)
-            batch.topics.append("clicks")
-            batch.offsets.append(self._offset)
-            batch.appended.append(self.now - ago)
+            when = self.now - ago
+            event = Event(user, item, TYPE_CODES[kind], when, None)
+            batches[partition_of(user, PARTITIONS)].append(event, "clicks", self._offset, when, None)
             self._offset += 1
         signals: list[list[Signals]] = [[] for _ in range(PARTITIONS)]
         for stage, batch in zip(self._users, batches, strict=True):
@@ -126,7 +123,9 @@ class World:
         self.store.blobs.update(stage.trending(by_category))
 
     def services(self, settings: Settings = SETTINGS) -> Services:
-        return assemble(settings, self.store, self.log, self.catalogue, self.caught_up, clock=lambda: self.now)
+        return assemble(
+            settings, self.store, self.log, self.catalogue, self.caught_up, clock=lambda: self.now, numbers=self.numbers
+        )
 
     @asynccontextmanager
     async def client(self, settings: Settings = SETTINGS, services: Services | None = None) -> AsyncIterator[httpx.AsyncClient]:

@@ -14,7 +14,7 @@ from serving.ranking.evidence import ranked
 
 NAME: Final = "fixed-rrf-1"
 CONSTANT: Final = 60.0
-WEIGHTS: Final[dict[str, float]] = {"covisitation": 1.0, "affinity": 0.4, "trending": 0.3, "catalogue": 0.001}
+WEIGHTS: Final[dict[str, float]] = {"covisitation": 1.0, "affinity": 0.4, "content": 1.0, "trending": 0.3, "catalogue": 0.001}
 
 
 def votes(items: Sequence[str], weight: float, constant: float = CONSTANT) -> dict[str, float]:

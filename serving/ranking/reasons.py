@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from schemas.events import EventType
@@ -37,7 +38,30 @@ def popular_in(category: str, liked: bool = True) -> str:
     return f"popular in {category}, which you like" if liked else f"popular in {category}"
 
 
+def shares(words: Sequence[str], item: str) -> str:
+    """The reason for an item that is described like one of the person's own.
+
+    Args:
+        words: categories, tags and words that both have.
+
+    >>> shares(["Horror", "space"], "Alien")
+    'shares Horror, space with Alien'
+    """
+    return f"shares {', '.join(words)} with {item}"
+
+
+def popular_where(contexts: Sequence[str]) -> str:
+    """The reason for what is popular among those in the same situation.
+
+    >>> popular_where(["country=DE", "device=phone"])
+    'popular now for country DE, device phone'
+    """
+    return f"popular now for {', '.join(context.replace('=', ' ', 1) for context in contexts)}"
+
+
 POPULAR: Final = "popular now"
+LIKE_LATELY: Final = "close to what you watched last"
+TASTE: Final = "people with your taste take it"
 FROM_CATALOGUE: Final = "from the catalogue"
 ASKED_FOR: Final = "one of the items asked for"
 

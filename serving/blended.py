@@ -1,0 +1,161 @@
+"""The online blend as the first source of a request: the learner's own code ranks, over the person's history as it is now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_store.user_blob import UserState
+from schemas.events import EventType
+from serving.followed_model import FollowedModel
+from serving.interests import Interests
+from serving.query import RecommendationQuery
+from stream_workers.models.online.columns import History, Proposal
+
+LARGEST_POOL: Final = 640  # at least as many candidates as the bank ever has
+# A request that the blend would hold up longer than this lets others go on meanwhile: it moves to a thread.
+INLINE_SECONDS: Final = 0.002
+_MEMORY: Final = 0.95  # of the running mean of what a proposal costs
+
+
+class Follows(Protocol):
+    """Has the newest complete state of the learner's models, or none."""
+
+    @property
+    def current(self) -> FollowedModel | None:
+        """The models to rank with; the same object until newer ones have arrived completely."""
+
+
+class Blended:
+    """What the blend proposes.
+
+    Attributes:
+        scores: item to the probability that it is what the person takes next, as the blend sees it: the softmax over all its
+            candidates. Best first.
+        seeds: item to the past item that speaks most for it, where one does.
+        personal: whether the models know anything that the person took. remembered: whether they have learnt from this person.
+        blend: the blend's name, with the number of events it has learnt. nearline: the models it stands on.
+    """
+
+    def __init__(self, proposal: Proposal, seeds: dict[str, str], nearline: str, personal: bool, remembered: bool) -> None:
+        self._proposal = proposal
+        self._rows = {item: row for row, item in enumerate(proposal.items)}
+        self.scores: dict[str, float] = dict(zip(proposal.items, shares(proposal.scores).tolist(), strict=True))
+        self.seeds = seeds
+        self.personal = personal
+        self.remembered = remembered
+        self.blend = f"blend@{proposal.learnt}"
+        self.nearline = nearline
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._rows
+
+    def sources(self, item: str) -> dict[str, float]:
+        """What each source says for the item, 1 / sqrt(its place in the source's own list), largest first."""
+        row = self._rows[item]
+        said = [(float(values[row]), name) for name, values in self._proposal.sources.items()]
+        return {name: value for value, name in sorted(said, key=lambda pair: -pair[0]) if value > 0}
+
+    def counts(self) -> dict[str, int]:
+        """How many of the candidates each source proposed."""
+        return {name: int(np.count_nonzero(values)) for name, values in self._proposal.sources.items()}
+
+
+@dataclass
+class Blend:
+    """Asks the models that were followed: inline while that is quick, in a thread where it is not.
+
+    Attributes:
+        seconds: running mean of what a proposal costs.
+    """
+
+    models: Follows
+    seconds: float = 0.0
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "blend"))
+
+    async def propose(self, query: RecommendationQuery, interests: Interests, state: UserState | None) -> Blended | None:
+        """What the blend proposes of what the person has not had; None while it is untrained or not there."""
+        model = self.models.current
+        if model is None or not model.trained:
+            return None
+        moment = max(model.newest_ms, state.newest if state else 0)
+        history = history_of(query, interests, state, moment)
+        if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
+            try:
+                return self._ask(model, history, moment, interests)
+            finally:
+                model.lock.release()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, model, history, moment, interests)
+
+    def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
+        """Those of the items of which the models have learnt no event; none while there are no models to say so."""
+        model = self.models.current
+        return (item for item in items if not model.knows([item])) if model else iter(())
+
+    def popular_where(self, contexts: Sequence[str], k: int) -> dict[str, float]:
+        """Items to their share of what happens in these contexts, see `context_popularity`; none where nothing is known of them."""
+        model = self.models.current
+        if model is None or model.contexts is None or not contexts:
+            return {}
+        items, scores = model.contexts.candidates(contexts, model.newest_ms, k)
+        return dict(zip(items, scores.tolist(), strict=True))
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False)
+
+    def _ask_in_turn(self, model: FollowedModel, history: History, moment: int, interests: Interests) -> Blended:
+        with model.lock:
+            return self._ask(model, history, moment, interests)
+
+    def _ask(self, model: FollowedModel, history: History, moment: int, interests: Interests) -> Blended:
+        started = perf_counter()
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen)
+        seeds = model.seeds(history, proposal.items, moment)
+        found = Blended(proposal, seeds, model.name, model.knows(history.items), model.remembers(history.user_id))
+        self.seconds = _MEMORY * self.seconds + (1 - _MEMORY) * (perf_counter() - started)
+        return found
+
+
+def history_of(query: RecommendationQuery, interests: Interests, state: UserState | None, moment: int) -> History:
+    """What the person did, newest first: what the request itself says, as clicks at this moment, then what the store knows.
+
+    Where nothing is known of the person, the item of the page stands in.
+    """
+    said = list(dict.fromkeys([*query.recent_items, *([interests.page] if interests.page else [])]))
+    known = [entry for entry in state.history if entry.item_id not in set(said)] if state else []
+    return History(
+        user_id=query.user_id,
+        items=said + [entry.item_id for entry in known],
+        types=np.array([EventType.CLICK] * len(said) + [entry.type for entry in known], np.uint8),
+        timestamps=np.array([moment] * len(said) + [entry.timestamp for entry in known], np.int64),
+    )
+
+
+def halves(scores: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
+    """The mean of two probabilities of each item, best first.
+
+    >>> halves({"a": 0.5, "b": 0.25}, {"b": 0.5})
+    {'b': 0.375, 'a': 0.25}
+    """
+    mixed = {item: (scores.get(item, 0.0) + others.get(item, 0.0)) / 2 for item in {**scores, **others}}
+    return dict(sorted(mixed.items(), key=lambda pair: -pair[1]))
+
+
+def shares(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax of float32[n].
+
+    >>> shares(np.array([0.0, 0.0], np.float32)).tolist()
+    [0.5, 0.5]
+    """
+    if not len(scores):
+        return np.zeros(0)
+    weights = np.exp(scores.astype(np.float64) - float(scores.max()))
+    return np.asarray(weights / weights.sum(), np.float64)

@@ -1,0 +1,141 @@
+"""One complete state of the learner's models, as the API ranks with it, and how a bank comes to hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_store.model_pages import Index
+from serving.ranking.seeds import Pairs, strongest_seeds
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.columns import WEIGHTS, History
+from stream_workers.models.online.context_popularity import PREFIX, ContextPopularity
+from stream_workers.models.online.id_table import IdTable
+
+NAME: Final = "online-1"
+State = Mapping[str, NDArray[Any]]
+
+
+class FollowedModel:
+    """A bank that nobody changes, and what a request needs to know of it.
+
+    Args:
+        bank: loaded; from now on it only recommends.
+        version: of the state, counted by the learner.
+        contexts: what is popular where; None: the learner does not say.
+
+    Attributes:
+        lock: held while the bank recommends: it has one working memory.
+        newest_ms: event time of the newest event it learnt. The moment to rank at: decay is by event time, and a stream that is
+            read again after years is as fresh as a live one.
+    """
+
+    def __init__(self, bank: ModelBank, version: int, contexts: ContextPopularity | None = None) -> None:
+        views = bank.state()
+        settings = bank.settings
+        self.bank = bank
+        self.contexts = contexts
+        self.lock = Lock()
+        self.name = f"{NAME}@{version}"
+        self.trained = bank.trained
+        self.learnt = bank.learnt
+        self.newest_ms = int(np.nan_to_num(views["popularity.newest"][0]))
+        self._pairs = Pairs(
+            views["pairs.neighbours"], views["pairs.weights"], views["pairs.filled"], views["pairs.mass"], settings.covisit_decay,
+            settings.covisit_power_from,
+        )  # fmt: skip
+        self._landmark = float(views["pairs.landmarks"][0])
+
+    def warm_up(self) -> None:
+        """Rank once, so that no request waits for the compiler."""
+        with self.lock:
+            self.bank.recommend(History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64)), self.newest_ms, 1)
+
+    def knows(self, items: Sequence[str]) -> bool:
+        """Whether any of the items was ever learnt."""
+        return any(self.bank.items.code(item) >= 0 for item in items)
+
+    def remembers(self, user_id: str | None) -> bool:
+        """Whether anything was learnt from this person."""
+        return user_id is not None and self.bank.users.code(user_id) >= 0
+
+    def seeds(self, history: History, items: Sequence[str], moment: int) -> dict[str, str]:
+        """Item to the one of the last items taken that speaks most for it; without those that none speaks for."""
+        taken = [item for item, weight in zip(history.items, WEIGHTS[history.types], strict=True) if weight > 0]
+        codes = {item: code for item in dict.fromkeys(taken) if (code := self.bank.items.code(item)) >= 0}
+        past = list(codes)[: self.bank.settings.covisit_depth]
+        exponent = (moment - self._landmark) / self.bank.settings.covisit_half_life
+        found = strongest_seeds(
+            self._pairs, np.array([codes[item] for item in past], np.int64),
+            np.array([self.bank.items.code(item) for item in items], np.int64), 2.0 ** min(1000.0, np.nan_to_num(exponent)),
+        )  # fmt: skip
+        return {item: past[place] for item, place in zip(items, found.tolist(), strict=True) if place >= 0}
+
+
+def contexts_in(state: State) -> ContextPopularity | None:
+    """A copy of what is popular where; None: the state does not have it.
+
+    Raises:
+        ValueError: it is of another version.
+    """
+    arrays = {name.removeprefix(PREFIX): array for name, array in state.items() if name.startswith(PREFIX)}
+    if not arrays:
+        return None
+    contexts = ContextPopularity()
+    contexts.load(arrays)
+    return contexts
+
+
+def bring_up(bank: ModelBank, held: Index | None, index: Index, state: State) -> None:
+    """Make the bank hold this state.
+
+    Pages that are the same in what it holds are left alone: copying them all would keep a core busy. Only where an array has
+    another shape (the catalogue has outgrown it) or ids were replaced is everything loaded anew.
+
+    Args:
+        held: the index of what the bank holds now; None: nothing of use.
+
+    Raises:
+        InvalidSettings: the state is of models with other settings or of another version.
+    """
+    if held is None or not _patched(bank, held, index, state):
+        bank.load(state)
+
+
+def _patched(bank: ModelBank, held: Index, index: Index, state: State) -> bool:
+    """Copy the changed pages into the bank's arrays; False: that is not possible, and some may have been copied already."""
+    if held.epoch != index.epoch or held.origin != index.origin:
+        return False
+    tables = {"items": bank.items, "users": bank.users}
+    for name, mine in bank.state().items():
+        table, _, part = name.partition(".")
+        if part in ("text", "ends") and table in ("items", "users", "categories"):
+            continue  # they only grow: below; requests do not need the names of categories
+        if name not in state or state[name].shape != mine.shape or state[name].dtype != mine.dtype:
+            return False
+        _copy_pages(name, held, index, state[name], mine)
+    return all(_extended(table, name, state) for name, table in tables.items())
+
+
+def _copy_pages(name: str, held: Index, index: Index, source: NDArray[Any], target: NDArray[Any]) -> None:
+    rows = index.layouts[name].page_rows
+    for page in np.flatnonzero(held.versions[name] != index.versions[name]).tolist():
+        target[page * rows : (page + 1) * rows] = source[page * rows : (page + 1) * rows]
+
+
+def _extended(table: IdTable, name: str, state: State) -> bool:
+    """Give the new ids their codes; False: the old ones are not what the table has."""
+    mine, known = table.state(name), len(table)
+    for part, array in mine.items():
+        if not np.array_equal(state[part][: len(array)], array):
+            return False
+    ends = state[f"{name}.ends"][known:].tolist()
+    start = len(mine[f"{name}.text"])
+    text = state[f"{name}.text"][start:].tobytes()
+    added = [text[a - start : b - start].decode() for a, b in zip([start, *ends], ends, strict=False)]
+    table.codes(added)
+    return len(table) == known + len(added)

@@ -1,0 +1,72 @@
+"""A learner for the tests of serving: the real bank learns, the real pages go into the store; no Kafka, no tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from feature_store.keys import SCOREBOARD
+from feature_store.memory import MemoryStore
+from feature_store.model_pages import PageWriter
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.columns import Interactions, Outcome
+from stream_workers.models.online.context_popularity import PREFIX, ContextPopularity
+from stream_workers.models.online.origin import origin_of
+from stream_workers.models.online.scoreboard import Scoreboard
+from stream_workers.models.online.settings import BankSettings
+from tests.test_serving_world import NUMBERS
+
+MINUTE = 60_000
+HORROR = [f"h{n}" for n in range(40)]
+COMEDY = [f"c{n}" for n in range(40)]
+
+
+class Learner:
+    """Learns when told to, commits when told to."""
+
+    def __init__(self, store: MemoryStore, numbers: BankSettings = NUMBERS, epoch: int = 1) -> None:
+        self.store = store
+        self.bank = ModelBank(numbers)
+        self.board = Scoreboard(self.bank.names)
+        self.contexts = ContextPopularity()
+        self.newest = 0
+        self._pages = PageWriter(epoch, origin_of(numbers))
+
+    def learn(self, users: list[str], items: list[str], times: list[int], context: tuple[str, ...] = ()) -> Outcome:
+        batch = Interactions.taken(users, items, np.array(times, np.int64))._replace(contexts=[context] * len(users))
+        self.contexts.learn_many(batch)
+        outcome = self.bank.advance(batch, np.ones(len(users), np.bool_))
+        self.board.add(outcome)
+        self.newest = max([self.newest, *times])
+        return outcome
+
+    def commit(self, at: int) -> None:
+        contexts = {PREFIX + name: array for name, array in self.contexts.state().items()}
+        changes = self._pages.changes({**self.bank.state(), **contexts}, self.bank.learnt, at)
+        for key in changes.deletes:
+            self.store.blobs.pop(key, None)
+        self.store.blobs.update(changes.puts)
+        drifts = [{"at": at, "event": 7, "before": 0.3, "after": 0.1}]
+        self.store.blobs[SCOREBOARD] = orjson.dumps(self.board.report(at, self.newest, self.bank.learnt, 1.0, "A", drifts))
+
+    def two_tastes(self, until: int, users: int = 40, each: int = 25, seed: int = 3) -> None:
+        """Half of the people watch horror, half comedies, one film a minute, the last one at `until`."""
+        rng = np.random.default_rng(seed)
+        taken = {f"fan{u}": rng.permutation(HORROR if u % 2 else COMEDY)[:each].tolist() for u in range(users)}
+        events = [(user, items[n]) for n in range(each) for user, items in taken.items()]
+        times = [until - MINUTE * (len(events) - 1 - n) for n in range(len(events))]
+        self.learn([user for user, _ in events], [item for _, item in events], times)
+
+
+def same_state(one: ModelBank, other: ModelBank) -> list[str]:
+    """Names of the arrays that differ."""
+    return differences(one.state(), other.state())
+
+
+def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Names of the arrays that differ. The units of popularity are worked out for every question, so asking changes them."""
+    names = (mine.keys() | theirs.keys()) - {"popularity.unit"}
+    return [n for n in names if not np.array_equal(mine[n], theirs[n], equal_nan=mine[n].dtype.kind == "f")]

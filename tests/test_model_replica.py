@@ -1,0 +1,228 @@
+"""The API's replica of the learner's models: always one whole version, whatever the store does, and bit for bit the learner's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import numpy as np
+import pytest
+
+from feature_store.keys import MODEL_INDEX, MODEL_PREFIX
+from schemas.errors import StoreUnavailable
+from serving.followed_model import FollowedModel
+from serving.guarded_store import GuardedStore
+from serving.model_replica import ModelReplica
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.columns import History
+from stream_workers.models.online.origin import origin_of
+from stream_workers.models.online.settings import BankSettings
+from tests.learned_world import MINUTE, Learner, differences, same_state
+from tests.test_serving_world import NOW, NUMBERS, CountingStore
+
+GONE = StoreUnavailable("Redis: ConnectionError: refused")
+
+
+def replica_of(store: CountingStore, numbers: BankSettings = NUMBERS, origin: str = origin_of(NUMBERS)) -> ModelReplica:
+    return ModelReplica(GuardedStore(store, 1.0), lambda: ModelBank(numbers), origin)
+
+
+def followed(replica: ModelReplica) -> FollowedModel:
+    assert replica.current is not None
+    return replica.current
+
+
+def answer(bank: ModelBank, user: str = "fan1") -> tuple[list[str], list[float]]:
+    history = History(user, ["h3", "h5"], np.ones(2, np.uint8), np.array([NOW, NOW - MINUTE]))
+    proposal = bank.recommend(history, NOW, 20, ["h9"])
+    return proposal.items, proposal.scores.tolist()
+
+
+async def test_nothing_stored_is_nothing_followed() -> None:
+    replica = replica_of(CountingStore())
+    await replica.refresh()
+    assert (replica.current, replica.index, replica.faults) == (None, None, 0)
+
+
+async def test_every_commit_is_followed_bit_for_bit() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW - 100 * MINUTE, users=10)
+    for round_ in range(6):
+        learner.learn(["ann", f"newcomer{round_}"], [f"h{round_}", f"novelty{round_}"], [NOW - (50 - round_) * MINUTE] * 2)
+        learner.commit(NOW + round_)
+        await replica.refresh()
+        model = followed(replica)
+        assert same_state(model.bank, learner.bank) == []
+        assert answer(model.bank) == answer(learner.bank)
+        assert (model.learnt, model.newest_ms) == (learner.bank.learnt, learner.newest)
+    assert replica.index is not None
+    assert (replica.index.events, replica.index.at) == (learner.bank.learnt, NOW + 5)
+
+
+async def test_a_catalogue_that_outgrows_its_arrays_is_followed() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    for start in (0, 900, 2400):
+        count = 900 if start == 0 else 1500
+        items = [f"item{n}" for n in range(start, start + count)]
+        learner.learn([f"user{n}" for n in range(start, start + count)], items, [NOW] * count)
+        learner.commit(NOW + start)
+        await replica.refresh()
+        assert same_state(followed(replica).bank, learner.bank) == []
+
+
+async def test_a_version_that_answers_is_never_touched() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW - 100 * MINUTE)
+    learner.commit(NOW)
+    await replica.refresh()
+    before = followed(replica)
+    state, told = {name: array.copy() for name, array in before.bank.state().items()}, answer(before.bank)
+    learner.learn(["fan1"] * 3, ["h1", "h2", "brand new"], [NOW] * 3)
+    learner.commit(NOW + 1)
+    await replica.refresh()
+    assert followed(replica) is not before
+    assert answer(before.bank) == told
+    assert differences(before.bank.state(), state) == []
+
+
+async def test_only_changed_pages_are_fetched() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW - MINUTE)
+    learner.commit(NOW)
+    await replica.refresh()
+    asked: list[bytes] = []
+    read = store.read
+
+    async def noting(keys):  # type: ignore[no-untyped-def]
+        asked.extend(keys)
+        return await read(keys)
+
+    store.read = noting  # type: ignore[method-assign]
+    await replica.refresh()
+    assert asked == [MODEL_INDEX]
+    learner.learn(["fan1"], ["h1"], [NOW])
+    learner.commit(NOW + 1)
+    await replica.refresh()
+    assert 1 < len(asked) < sum(key.startswith(MODEL_PREFIX) for key in store.blobs)
+
+
+async def test_without_a_store_the_models_stay() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW)
+    learner.commit(NOW)
+    await replica.refresh()
+    before = followed(replica)
+    store.fault = GONE
+    with pytest.raises(StoreUnavailable):
+        await replica.refresh()
+    store.fault = None
+    store.flush()
+    await replica.refresh()
+    assert replica.current is before
+
+
+@pytest.mark.parametrize("damage", ["index", "page", "missing page"])
+async def test_damage_leaves_the_old_models_and_is_told_once(damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW)
+    learner.commit(NOW)
+    await replica.refresh()
+    before, stored = followed(replica), dict(store.blobs)
+    learner.learn(["fan1"] * 5, ["h1", "h2", "h3", "h4", "h5"], [NOW] * 5)
+    learner.commit(NOW + 1)
+    key = MODEL_INDEX if damage == "index" else next(k for k, v in store.blobs.items() if v != stored.get(k) and k != MODEL_INDEX)
+    whole = store.blobs[key]
+    if damage == "missing page":
+        del store.blobs[key]
+    else:
+        store.blobs[key] = whole[:-3] + b"xyz"
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            await replica.refresh()
+    assert replica.current is before
+    assert replica.faults >= 1
+    assert len([record for record in caplog.records if "models:" in record.getMessage()]) == 1
+    store.blobs[key] = whole
+    await replica.refresh()
+    if replica.current is before:  # the same index is not tried again before the learner's next commit
+        learner.commit(NOW + 2)
+        await replica.refresh()
+    assert same_state(followed(replica).bank, learner.bank) == []
+
+
+async def test_models_of_other_settings_or_another_version_are_not_taken_over() -> None:
+    store = CountingStore()
+    learner = Learner(store)
+    learner.two_tastes(NOW)
+    learner.commit(NOW)
+    for replica in (replica_of(store, NUMBERS._replace(vector_size=16)), replica_of(store, origin="of another version")):
+        await replica.refresh()
+        await replica.refresh()
+        assert (replica.current, replica.faults) == (None, 1)
+
+
+async def test_models_that_begin_anew_replace_the_old_ones() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW)
+    learner.commit(NOW)
+    await replica.refresh()
+    anew = Learner(store, epoch=2)
+    anew.learn(["bob"], ["h1"], [NOW])
+    anew.commit(NOW + 1)
+    await replica.refresh()
+    assert same_state(followed(replica).bank, anew.bank) == []
+    anew.learn(["bob"], ["h2"], [NOW + 1])
+    anew.commit(NOW + 2)
+    await replica.refresh()
+    await replica.refresh()
+    assert same_state(followed(replica).bank, anew.bank) == []
+
+
+async def test_a_commit_between_index_and_pages_is_no_mixture() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW)
+    learner.commit(NOW)
+    read, interfere = store.read, 3
+
+    async def racing(keys):  # type: ignore[no-untyped-def]
+        nonlocal interfere
+        blobs = await read(keys)
+        if keys == [MODEL_INDEX] and interfere:
+            interfere -= 1
+            learner.learn(["fan1"], [f"h{interfere}"], [NOW])
+            learner.commit(NOW + 10 - interfere)
+        return blobs
+
+    store.read = racing  # type: ignore[method-assign]
+    while replica.current is None:
+        await replica.refresh()
+    await replica.refresh()
+    assert same_state(followed(replica).bank, learner.bank) == []
+
+
+async def test_requests_go_on_while_the_models_are_brought_up_to_date() -> None:
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(NOW)
+    learner.commit(NOW)
+    await replica.refresh()
+    refreshing = asyncio.create_task(replica.refresh())
+    longest, last = 0.0, asyncio.get_running_loop().time()
+    for n in range(50):
+        learner.learn(["fan1"], [f"h{n % 40}"], [NOW + n])
+        learner.commit(NOW + n)
+        last = asyncio.get_running_loop().time()
+        await asyncio.sleep(0)
+        longest = max(longest, asyncio.get_running_loop().time() - last)
+        if refreshing.done():
+            refreshing = asyncio.create_task(replica.refresh())
+    await refreshing
+    assert longest < 0.25
