@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InvalidSettings
-from stream_workers.models.online.capacity import grown_world, next_capacity
-from stream_workers.models.online.columns import WEIGHTS, History, Interactions, Outcome, Proposal
-from stream_workers.models.online.event_log import mark_taken
+from stream_workers.models.online.asking import ask_with
+from stream_workers.models.online.capacity import Room, check_bounds, events_with_room, grown
+from stream_workers.models.online.columns import History, Interactions, Outcome, Proposal, joined, moved_codes
+from stream_workers.models.online.compaction import STAYED, RowAxes, compact, forget_user, row_axes
+from stream_workers.models.online.descriptions import Descriptions
 from stream_workers.models.online.features import FEATURES, HALF_LIVES
 from stream_workers.models.online.flat import flattened, unflattened
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.learning import advance_events, score_pool
 from stream_workers.models.online.settings import BankSettings, Numbers
 from stream_workers.models.online.sources import SOURCES, score_sources
-from stream_workers.models.online.world import CATEGORIES, LISTED, MODELS, Person, Scratch, new_person, new_scratch, new_world
+from stream_workers.models.online.world import (
+    CATEGORIES,
+    LISTED,
+    MODELS,
+    Person,
+    Scratch,
+    World,
+    new_person,
+    new_scratch,
+    new_world,
+)
 
 CATEGORY_CODES: Final = 512  # rarer categories than these are not looked at
 _TRAINED_AFTER: Final = 200  # events from which the blend is better than a fixed one
-_YEAR: Final = re.compile(r"\((\d{4})\)\s*$")
-_START_ITEMS, _START_USERS, _START_EVENTS = 1024, 1024, 8192
 
 
 class ModelBank:
@@ -35,7 +45,10 @@ class ModelBank:
 
     Attributes:
         names: of the models, in the order of `Outcome.ranks`.
-        items, users: ids and their codes.
+        items, users: ids and their codes. Codes change when the settings' bounds are reached, see `Outcome.moved`.
+
+    Raises:
+        InvalidSettings: numbers that make no sense.
     """
 
     names: Final = MODELS
@@ -43,12 +56,13 @@ class ModelBank:
     def __init__(self, settings: BankSettings = BankSettings()) -> None:  # noqa: B008 - an immutable value
         if len(settings.half_lives) != HALF_LIVES or min(settings.half_lives) <= 0:
             raise InvalidSettings(f"model setting half_lives={settings.half_lives}: expected {HALF_LIVES} positive numbers")
+        check_bounds(settings)
         self.settings = settings
         self.items, self.users, self._categories = IdTable(), IdTable(), IdTable()
-        self._described: dict[str, tuple[tuple[int, ...], float]] = {}
+        self._described = Descriptions()
         self._numbers = Numbers.of(settings)
         self._half_lives = np.array(settings.half_lives)
-        self._world = new_world(settings, _START_ITEMS, _START_USERS, _START_EVENTS, len(FEATURES))
+        self._world = self._empty(Room.at_first(settings))
         self._person, self._scratch = self._working_memory()
 
     @property
@@ -64,46 +78,60 @@ class ModelBank:
     def describe(self, item_id: str, categories: Sequence[str] = (), title: str | None = None) -> None:
         """Take over what the catalogue says of an item; a year in brackets at the end of the title is its year."""
         names = [name for name in categories if self._categories.code(name) >= 0 or len(self._categories) < CATEGORY_CODES]
-        found = _YEAR.search(title or "")
-        entry = tuple(self._categories.codes(names[:CATEGORIES]).tolist()), float(found[1]) if found else 0.0
-        self._described[item_id] = entry
+        self._described.put(item_id, self._categories.codes(names[:CATEGORIES]).tolist(), title)
         code = self.items.code(item_id)
         if code >= 0:
-            self._fill_content(code, entry)
+            self._described.fill(self._world.content, code, item_id)
 
     def advance(self, batch: Interactions, ranked: NDArray[np.bool_], models: Collection[str] = MODELS) -> Outcome:
-        """Predict (where `ranked`, bool[E]) and then learn, event by event.
+        """Predict (where `ranked`, bool[E]) and then learn, event by event; the same however a stream is cut into batches.
+
+        An item or user too many makes room first: a fifth of them, the least important, are forgotten.
 
         Args:
             models: which to rank by; all of them learn.
         """
+        wanted = np.array([name in models for name in MODELS])
+        start, moved, parts = 0, STAYED, list[Outcome]()
+        while True:
+            end = events_with_room(batch, start, self.items, self.users, self.settings)
+            parts.append(self._advance(batch.part(start, end), ranked[start:end], wanted, start))
+            if end == len(batch.users):
+                return joined(parts)._replace(moved=moved)
+            self.items, self.users, step = compact(self._world, self._axes, self.items, self.users, self.settings)
+            if len(step):
+                parts = [part._replace(top=moved_codes(part.top, step)) for part in parts]
+                moved = moved_codes(moved, step) if len(moved) else step
+            start = end
+
+    def _advance(self, batch: Interactions, ranked: NDArray[np.bool_], wanted: NDArray[np.bool_], start: int) -> Outcome:
+        """Predict and learn events that there is room for; they begin at `start` of their batch."""
         known = len(self.items)
         users, items = self.users.codes(batch.users), self.items.codes(batch.items)
         self._make_room(len(batch.users))
         for code in range(known, len(self.items)):
-            entry = self._described.get(self.items.ids[code])
-            if entry is not None:
-                self._fill_content(code, entry)
+            self._described.fill(self._world.content, code, self.items.ids[code])
         rows, count = int(ranked.sum()), len(MODELS)
         events, ages = np.zeros(rows, np.int64), np.zeros(rows)
         ranks, top = np.zeros((rows, count), np.int32), np.full((rows, count, LISTED), -1, np.int32)
-        facts = np.zeros((rows, 5), np.int32)
-        wanted = np.array([name in models for name in MODELS])
+        facts, popular = np.zeros((rows, 5), np.int32), np.zeros((rows, count), np.float32)
         found = advance_events(
             self._world, self._person, self._scratch, self._numbers, self._half_lives, known, users, items,
             batch.timestamps.astype(np.float64), batch.weights, ranked, wanted, events, ranks, top, facts, ages,
+            popular,
         )  # fmt: skip
-        return self._outcome(events[:found], ranks[:found], top[:found], facts[:found], ages[:found])
-
-    def _outcome(self, events: Any, ranks: Any, top: Any, facts: Any, ages: Any) -> Outcome:
-        counts = self._world.log.item_events
-        ten = top[:, :, :10]
-        present = ten >= 0
-        popularity = np.where(present, counts[ten], 0).sum(axis=2) / np.maximum(1, present.sum(axis=2))
+        facts = facts[:found]
         return Outcome(
-            events, MODELS, ranks, top, facts[:, 0], facts[:, 1] > 0, facts[:, 2], facts[:, 3], ages, facts[:, 4],
-            popularity.astype(np.float32),
+            events[:found] + start, MODELS, ranks[:found], top[:found], facts[:, 0], facts[:, 1] > 0, facts[:, 2], facts[:, 3],
+            ages[:found], facts[:, 4], popular[:found],
         )  # fmt: skip
+
+    def forget(self, user_id: str) -> None:
+        """Remove a person: the id, the vectors, and that their events were theirs. Unknown ids are none of its business."""
+        code = self.users.code(user_id)
+        if code >= 0:
+            forget_user(self._world, self._axes, code)
+            self.users.forget(code)
 
     def recommend(self, history: History, now_ms: int, k: int, exclude: Collection[str] = ()) -> Proposal:
         """The best k candidates of the blend for somebody with this history at this moment; nothing is learnt.
@@ -113,13 +141,14 @@ class ModelBank:
             exclude: ids that must not come back.
         """
         person = self._person
-        self._ask_for(history, now_ms, exclude)
+        user = self.users.code(history.user_id) if history.user_id is not None else -1
+        ask_with(person, self._world.log, self._numbers, self.items, user, history, now_ms, exclude)
         items = len(self.items)
         if items == 0:
             return Proposal([], np.zeros(0, np.float32), {}, self.trained, self.learnt)
         score_sources(self._world, person, self._scratch, self._numbers, self._half_lives, items)
         count = score_pool(self._world, person, self._scratch, self._numbers, self._half_lives, items, False)
-        scores = self._scratch.network[:count]
+        scores = self._scratch.blended[:count]
         order = np.argsort(-scores, kind="stable")[:k]
         pool = self._scratch.pool[:count][order]
         places = self._scratch.place[:, pool]
@@ -129,32 +158,6 @@ class ModelBank:
         }
         ids = self.items.ids
         return Proposal([ids[code] for code in pool.tolist()], scores[order].copy(), sources, self.trained, self.learnt)
-
-    def _ask_for(self, history: History, now_ms: int, exclude: Collection[str]) -> None:
-        person, world = self._person, self._world
-        user = self.users.code(history.user_id) if history.user_id is not None else -1
-        codes = [self.items.code(item) for item in history.items]
-        person.stamp[0] += 1
-        stamp = int(person.stamp[0])
-        repeats = self.settings.repeats
-        taken = mark_taken(world.log, user, self.settings.taken_limit, repeats, stamp, person.marks, person.taken)
-        weights = WEIGHTS[history.types]
-        hidden = [code for code, weight in zip(codes, weights, strict=True) if code >= 0 and (weight < 0 or not repeats)]
-        for code in {*hidden, *(self.items.code(item) for item in exclude)} - {-1}:
-            if person.marks[code] != stamp:
-                person.marks[code] = stamp
-                person.taken[taken] = code
-                taken += 1
-        length = 0
-        seen: set[int] = set()
-        for at, code in enumerate(codes):
-            if code >= 0 and code not in seen and length < len(person.items):
-                seen.add(code)
-                person.items[length], person.times[length] = code, history.timestamps[at]
-                person.liked[length] = weights[at]
-                length += 1
-        person.counts[:] = length, taken, user
-        person.now[0] = now_ms
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Every array by name, axis 0 the rows; views, so copy what must not change."""
@@ -182,19 +185,17 @@ class ModelBank:
             new_scratch(self.settings, items, users, len(FEATURES), len(SOURCES), CATEGORY_CODES),
         )
 
+    @cached_property
+    def _axes(self) -> RowAxes:
+        return row_axes(lambda items, users: self._empty(Room(items, users, 1)))
+
+    def _empty(self, room: Room) -> World:
+        return new_world(self.settings, *room, len(FEATURES))
+
     def _make_room(self, events: int) -> None:
         log = self._world.log
-        items = next_capacity(len(log.item_last), len(self.items))
-        users = next_capacity(len(log.user_last), len(self.users))
-        places = min(next_capacity(len(log.item), int(log.total[0]) + events), self.settings.max_events)
-        if (items, users, places) != (len(log.item_last), len(log.user_last), len(log.item)):
-            self._world = grown_world(self._world, self.settings, items, users, places, len(FEATURES))
+        have = Room.of(log)
+        needed = have.enough(self.settings, len(self.items), len(self.users), int(log.total[0]) + events)
+        if needed != have:
+            self._world = grown(self._world, self._empty(needed))
             self._person, self._scratch = self._working_memory()
-
-    def _fill_content(self, code: int, entry: tuple[tuple[int, ...], float]) -> None:
-        content = self._world.content
-        if code >= len(content.year):
-            return
-        content.categories[code] = -1
-        content.categories[code, : len(entry[0])] = entry[0]
-        content.year[code] = entry[1]

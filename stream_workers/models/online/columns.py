@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class Interactions(NamedTuple):
 
     def part(self, start: int, end: int) -> Interactions:
         """Events start to end - 1."""
-        return Interactions(*(column[start:end] for column in self))
+        return Interactions._make(column[start:end] for column in self)
 
 
 class Outcome(NamedTuple):
@@ -63,10 +64,11 @@ class Outcome(NamedTuple):
         events: int64[R], index into the batch. names: the models.
         ranks: int32[R, M], 1 is best, ties count against; 0: the item was never seen before, a miss for all. A blend that did not
             have the item among its candidates gives the number of items.
-        top: int32[R, M, 20], codes of the best items, -1 where there are no more.
+        top: int32[R, M, 20], codes (after the batch) of the best items, -1 where there are no more or one was forgotten since.
         pool: int32[R], candidates of the blend. reachable: bool[R], whether the item was among them.
         history_length, item_count: int32[R], events of the user and of the item before this one. item_age_ms: float64[R].
         items_seen: int32[R], items to rank at that moment. top_popularity: float32[R, M], mean count of the best ten.
+        moved: int32, empty unless items were forgotten during the batch: the new code of every code there was, -1 where forgotten.
     """
 
     events: I64
@@ -80,6 +82,24 @@ class Outcome(NamedTuple):
     item_age_ms: F64
     items_seen: I32
     top_popularity: F32
+    moved: I32 = np.zeros(0, np.int32)
+
+
+def moved_codes(codes: NDArray[Any], moved: I32) -> NDArray[Any]:
+    """Codes (any shape, -1: none) after a move, see `Outcome.moved`.
+
+    >>> moved_codes(np.array([2, -1, 0]), np.array([-1, 0, 1], np.int32)).tolist()
+    [1, -1, -1]
+    """
+    return np.where(codes >= 0, moved[np.maximum(codes, 0)], np.int32(-1))
+
+
+def joined(parts: Sequence[Outcome]) -> Outcome:
+    """One outcome of several of the same models, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*parts, strict=True)
+    return Outcome._make(next(iter(c)) if isinstance(c[0], tuple) else np.concatenate(c) for c in columns)
 
 
 class History(NamedTuple):

@@ -37,18 +37,19 @@ def start_vector(seed: int, code: int, scale: float, row: F32) -> None:
 
 
 @kernel
-def draw_negatives(log: EventLog, items: int, target: int, window: int, recent_share: float, dice: U64, out: I32) -> int:
+def draw_negatives(log: EventLog, newest: int, items: int, target: int, window: int, recent_share: float, dice: U64, out: I32) -> int:
     """Items that the user could have taken at this moment but did not: some from the newest events, the others from all items.
 
     Args:
-        items: item count. target: never drawn. window: how many of the newest events count as this moment.
+        newest: number of events at that moment. items: item count. target: never drawn.
+        window: how many of the newest events count as the moment.
         out: int32[count], filled as far as draws did not hit the target.
 
     Returns:
         How many were drawn.
     """
     drawn = 0
-    newest, mask = log.total[0], log.item.shape[0] - 1
+    mask = log.item.shape[0] - 1
     reach = min(window, newest - oldest(log))
     if items == 0:
         return 0
@@ -57,7 +58,7 @@ def draw_negatives(log: EventLog, items: int, target: int, window: int, recent_s
             item = log.item[(newest - 1 - int(uniform(dice) * reach)) & mask]
         else:
             item = int(uniform(dice) * items)
-        if item != target:
+        if item >= 0 and item != target:  # -1: forgotten
             out[drawn] = item
             drawn += 1
     return drawn

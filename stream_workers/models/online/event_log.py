@@ -19,8 +19,9 @@ class EventLog(NamedTuple):
     """L places, U users, I items; L is a power of two.
 
     Attributes:
-        item, user: int32[L], codes. time: float64[L], event time in ms.
+        item, user: int32[L], codes; -1 where it was forgotten (see `compaction`). time: float64[L], event time in ms.
         weight: float32[L]; > 0 for the item, < 0 against it, 0 takes an earlier event back.
+        log_prior: float32[L], of the item at that moment, see `popularity.priors`.
         prev_user, next_user, prev_item: int64[L], chains; -1 at their ends.
         total: int64[1], events so far.
         user_last, item_last: int64[U], int64[I], newest event; -1 none.
@@ -32,6 +33,7 @@ class EventLog(NamedTuple):
     user: I32
     time: F64
     weight: F32
+    log_prior: F32
     prev_user: I64
     next_user: I64
     prev_item: I64
@@ -51,13 +53,14 @@ def oldest(log: EventLog) -> int:
 
 
 @kernel
-def append(log: EventLog, user: int, item: int, time: float, weight: float) -> None:
+def append(log: EventLog, user: int, item: int, time: float, weight: float, log_prior: float) -> None:
     """Add one event."""
     e = log.total[0]
     mask = log.item.shape[0] - 1
     at = e & mask
     first = oldest(log)
     log.item[at], log.user[at], log.time[at], log.weight[at] = item, user, time, weight
+    log.log_prior[at] = log_prior
     before = log.user_last[user]
     log.prev_user[at] = before
     log.next_user[at] = -1
@@ -100,7 +103,7 @@ def history_before(log: EventLog, newest: int, items: I32, times: F64, weights: 
         at = e & mask
         looked += 1
         item = log.item[at]
-        again = False
+        again = item < 0
         for k in range(found):
             if items[k] == item:
                 again = True
@@ -142,7 +145,7 @@ def mark_taken(log: EventLog, user: int, limit: int, repeats: bool, stamp: int, 
     while e >= first and limit > 0:
         at = e & mask
         item = log.item[at]
-        if marks[item] != stamp and marks[item] != -stamp:
+        if item >= 0 and marks[item] != stamp and marks[item] != -stamp:
             if log.weight[at] < 0 or (log.weight[at] > 0 and not repeats):
                 marks[item] = stamp
                 taken[count] = item
@@ -165,6 +168,7 @@ def new_log(capacity: int, users: int, items: int) -> EventLog:
         user=np.zeros(capacity, np.int32),
         time=np.zeros(capacity, np.float64),
         weight=np.zeros(capacity, np.float32),
+        log_prior=np.zeros(capacity, np.float32),
         prev_user=np.full(capacity, -1, np.int64),
         next_user=np.full(capacity, -1, np.int64),
         prev_item=np.full(capacity, -1, np.int64),

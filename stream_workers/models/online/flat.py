@@ -1,39 +1,49 @@
-"""The world as named arrays, rows first, and back."""
+"""The state of models as named arrays, rows first, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InvalidSettings
-from stream_workers.models.online.world import World
 
 
-def leaves(world: World) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Every array of the world with its dotted name."""
-    for group, part in world._asdict().items():
+class Tree(Protocol):
+    """A NamedTuple of arrays and of NamedTuples of arrays: the world, or the parts of one model."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+T = TypeVar("T", bound=Tree)
+HALF_LIVES_FIRST: Final = "popularity.values"
+"""The array whose rows are half-lives, not items."""
+
+
+def leaves(tree: Tree) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Every array with its dotted name."""
+    for group, part in tree._asdict().items():
         if isinstance(part, np.ndarray):
             yield group, part
         else:
             yield from ((f"{group}.{name}", array) for name, array in part._asdict().items())
 
 
-def flattened(world: World) -> dict[str, NDArray[Any]]:
+def flattened(tree: Tree) -> dict[str, NDArray[Any]]:
     """Views of all arrays; popularity, whose rows are half-lives, as one array per half-life, so that rows are items."""
     found: dict[str, NDArray[Any]] = {}
-    for name, array in leaves(world):
-        if name == "popularity.values":
+    for name, array in leaves(tree):
+        if name == HALF_LIVES_FIRST:
             found.update({f"{name}.{row}": array[row] for row in range(len(array))})
         else:
             found[name] = array
     return found
 
 
-def unflattened(like: World, state: Mapping[str, NDArray[Any]]) -> World:
-    """The world with these arrays, copied.
+def unflattened(like: T, state: Mapping[str, NDArray[Any]]) -> T:
+    """The tree with these arrays, copied.
 
     Args:
         like: says which arrays there must be, of which kind; only their first axis may differ.
@@ -46,14 +56,15 @@ def unflattened(like: World, state: Mapping[str, NDArray[Any]]) -> World:
         if isinstance(part, np.ndarray):
             groups[group] = _taken(state, group, part)
             continue
-        arrays = {}
-        for name, array in part._asdict().items():
-            if f"{group}.{name}" == "popularity.values":
-                arrays[name] = np.stack([_taken(state, f"{group}.{name}.{row}", array[row]) for row in range(len(array))])
-            else:
-                arrays[name] = _taken(state, f"{group}.{name}", array)
+        arrays = {name: _leaf(state, f"{group}.{name}", array) for name, array in part._asdict().items()}
         groups[group] = type(part)(**arrays)
-    return World(**groups)
+    return type(like)(**groups)
+
+
+def _leaf(state: Mapping[str, NDArray[Any]], name: str, like: NDArray[Any]) -> NDArray[Any]:
+    if name == HALF_LIVES_FIRST:
+        return np.stack([_taken(state, f"{name}.{row}", array) for row, array in enumerate(like)])
+    return _taken(state, name, like)
 
 
 def _taken(state: Mapping[str, NDArray[Any]], name: str, like: NDArray[Any]) -> NDArray[Any]:

@@ -24,6 +24,7 @@ class ItemVectors(NamedTuple):
 
     Attributes:
         inward, outward: [I, k], an item as history and as candidate. bias: [I]. personal: [U, k].
+        engagers: [I, k], decayed sum of the h_u of those who took the item: says who it is for from the first click on.
         inward_sq, outward_sq, bias_sq: [I], personal_sq: [U]: mean squared gradients of each row, slowly forgotten.
     """
 
@@ -31,6 +32,7 @@ class ItemVectors(NamedTuple):
     outward: F32
     bias: F32
     personal: F32
+    engagers: F32
     inward_sq: F32
     outward_sq: F32
     bias_sq: F32
@@ -49,6 +51,7 @@ class VectorRates(NamedTuple):
 
 _FORGET = np.float32(0.999)
 _EPSILON = np.float32(1e-6)
+_FADE = np.float32(0.98)  # per event of the item
 _START = 0.1  # size of new inward vectors; outward ones begin at zero, so that a new item has its bias and prior alone
 
 
@@ -156,6 +159,15 @@ def learn_item_vectors(
         _descend(vectors.personal[user], vectors.personal_sq, user, back, rates.personal, rates)
 
 
+@kernel
+def remember_engager(vectors: ItemVectors, item: int, h: F32) -> None:
+    """Add the person who took the item, float32[k]; who came long before counts less."""
+    row = vectors.engagers[item]
+    scale = np.float32(1.0) / np.sqrt(dot(h, h) + np.float32(1e-12))
+    for d in range(h.shape[0]):
+        row[d] = _FADE * row[d] + scale * h[d]
+
+
 def new_item_vectors(items: int, users: int, size: int) -> ItemVectors:
     """Room for items and users that are yet to be met."""
     return ItemVectors(
@@ -163,6 +175,7 @@ def new_item_vectors(items: int, users: int, size: int) -> ItemVectors:
         outward=np.zeros((items, size), np.float32),
         bias=np.zeros(items, np.float32),
         personal=np.zeros((users, size), np.float32),
+        engagers=np.zeros((items, size), np.float32),
         inward_sq=np.zeros(items, np.float32),
         outward_sq=np.zeros(items, np.float32),
         bias_sq=np.zeros(items, np.float32),

@@ -72,7 +72,7 @@ def score_session_knn(
                 break
             fading *= step
             at = e & mask
-            if log.weight[at] > 0:
+            if log.weight[at] > 0 and log.item[at] >= 0:
                 out[log.item[at]] += vote * fading
                 largest = max(largest, out[log.item[at]])
             e = log.next_user[at]
@@ -83,7 +83,7 @@ def score_session_knn(
                 break
             fading *= step
             at = e & mask
-            if log.weight[at] > 0:
+            if log.weight[at] > 0 and log.item[at] >= 0:
                 out[log.item[at]] += vote * fading
                 largest = max(largest, out[log.item[at]])
             e = log.prev_user[at]

@@ -20,7 +20,7 @@ class BankSettings(NamedTuple):
         depth: history items that models look at.
         covisit_*: see `co_visitation`. knn_*: see `session_knn`. vector_*: see `item_vectors`. mf_*: see `softmax_mf`.
         bpr_*, isgd_*: see there. negatives_window: events that count as the same moment.
-        pool: candidates of each source. hidden: width of the blend's network. blend_*: see `blend`.
+        pool: candidates of each source. hidden, networks: width and number of the blend's networks. blend_*: see `blend`.
         max_items, max_users, max_events: bounds on memory; beyond them the least important are forgotten.
         taken_limit: newest events of a user that are looked at for what they had.
     """
@@ -31,7 +31,8 @@ class BankSettings(NamedTuple):
         10 * MINUTE_MS, 1.0 * HOUR_MS, 6.0 * HOUR_MS, 1.0 * DAY_MS, 4.0 * DAY_MS, 14.0 * DAY_MS, 60.0 * DAY_MS,
     )  # fmt: skip
     depth: int = 20
-    covisit_half_life: float = 30.0 * DAY_MS
+    covisit_half_life: float = 300.0 * DAY_MS
+    covisit_fast_half_life: float = 10.0 * DAY_MS
     covisit_depth: int = 10
     covisit_decay: float = 0.8
     covisit_back: float = 0.4
@@ -43,13 +44,13 @@ class BankSettings(NamedTuple):
     knn_neighbours: int = 100
     knn_window: int = 15
     knn_decay: float = 0.8
-    knn_tau: float = 30.0 * DAY_MS
+    knn_tau: float = 300.0 * DAY_MS
     knn_distance: float = 8.0
     knn_back: float = 0.7
     vector_size: int = 32
     vector_depth: int = 20
-    vector_lr: float = 0.15
-    vector_l2: float = 3e-4
+    vector_lr: float = 0.07
+    vector_l2: float = 0.01
     vector_gamma: float = 0.9
     vector_personal: float = 1.0
     vector_logq: float = 1.0
@@ -69,6 +70,7 @@ class BankSettings(NamedTuple):
     recent_share: float = 0.5
     pool: int = 50
     hidden: int = 32
+    networks: int = 2
     blend_lr: float = 1e-3
     blend_warm_lr: float = 5e-3
     linear_lr: float = 0.05
@@ -117,6 +119,7 @@ class Numbers(NamedTuple):
     repeats: bool
     depth: int
     covisit_half_life: float
+    covisit_fast_half_life: float
     covisit_depth: int
     covisit_decay: float
     covisit_back: float

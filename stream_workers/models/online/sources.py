@@ -6,21 +6,21 @@ from typing import Final
 
 import numpy as np
 
-from stream_workers.models.online.co_visitation import score_co_visitation
+from stream_workers.models.online.co_visitation import CoVisitation, score_co_visitation
 from stream_workers.models.online.event_log import history_before, mark_taken
 from stream_workers.models.online.factors import score_factors
 from stream_workers.models.online.item_vectors import VectorRates, score_item_vectors, user_vector
 from stream_workers.models.online.numeric import F64, kernel, logarithms
 from stream_workers.models.online.popularity import leading_half_life, priors, units_at
-from stream_workers.models.online.selection import best
+from stream_workers.models.online.selection import best_again
 from stream_workers.models.online.session_knn import score_session_knn
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_LAST, VECTORS, Person, Scratch, World
+from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, PAIRS_LAST, VECTORS, Person, Scratch, World
 
 # Candidates come from four popularities (rows of the half-lives: about an hour, a day, four days, two months) and five models.
 POPULAR: Final = (1, 3, 4, 6)
-SOURCES: Final = (*(f"popularity_{row}" for row in POPULAR), "co_visitation", "co_visitation_last", "session_knn", "item_vectors", "softmax_mf")
-_MODEL_ROWS: Final = (PAIRS, PAIRS_LAST, KNN, VECTORS, FACTORS)
+SOURCES: Final = (*(f"popularity_{row}" for row in POPULAR), "co_visitation", "co_visitation_fast", "co_visitation_last", "session_knn", "item_vectors", "softmax_mf")
+_MODEL_ROWS: Final = (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS)
 _TIE: Final = np.float32(1e-4)  # of the prior: orders items that a source knows nothing of
 
 
@@ -50,17 +50,19 @@ def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbe
         scratch.scores[PAIRS, j] = prior[j]
     logarithms(scratch.scores[PAIRS, :items], scratch.scores[PAIRS, :items].view(np.int32), log_prior)
     history, liked = person.items[: person.counts[0]], person.liked[: person.counts[0]]
-    for source in (PAIRS, PAIRS_LAST, KNN):
+    for source in (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN):
         for j in range(items):
             scratch.scores[source, j] = _TIE * prior[j]
-    pairs = world.pairs
-    unit = 2.0 ** min(1000.0, (person.now[0] - pairs.landmarks[0]) / numbers.covisit_half_life) if items > 0 else 1.0
-    scratch.largest[PAIRS] = score_co_visitation(
-        pairs, history, liked, unit, numbers.covisit_depth, numbers.covisit_decay, numbers.covisit_power_from,
-        numbers.covisit_power_to, scratch.scores[PAIRS, :items],
-    )  # fmt: skip
+    unit = _unit(world.pairs, person.now[0], numbers.covisit_half_life)
+    for row in (PAIRS, PAIRS_FAST):
+        pairs = world.pairs if row == PAIRS else world.pairs_fast
+        half_life = numbers.covisit_half_life if row == PAIRS else numbers.covisit_fast_half_life
+        scratch.largest[row] = score_co_visitation(
+            pairs, history, liked, _unit(pairs, person.now[0], half_life), numbers.covisit_depth, numbers.covisit_decay,
+            numbers.covisit_power_from, numbers.covisit_power_to, scratch.scores[row, :items],
+        )  # fmt: skip
     scratch.largest[PAIRS_LAST] = score_co_visitation(
-        pairs, history, liked, unit, 1, 1.0, numbers.covisit_power_from, 0.3, scratch.scores[PAIRS_LAST, :items]
+        world.pairs, history, liked, unit, 1, 1.0, numbers.covisit_power_from, 0.3, scratch.scores[PAIRS_LAST, :items]
     )
     scratch.largest[KNN] = score_session_knn(
         world.log, scratch.knn, person.counts[2], history, liked, person.now[0], numbers.knn_depth, numbers.knn_occurrences,
@@ -72,6 +74,13 @@ def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbe
     user_vector(world.vectors, person.counts[2], history[:depth], liked[:depth], rates, scratch.vector)
     score_item_vectors(world.vectors, scratch.vector, log_prior, numbers.vector_logq, scratch.scores[VECTORS, :items])
     score_factors(world.softmax_mf, person.counts[2], log_prior, numbers.mf_logq, scratch.scores[FACTORS, :items])
+
+
+@kernel
+def _unit(pairs: CoVisitation, now: float, half_life: float) -> float:
+    """What one pair would add now; never less than the first one did, so that clocks that run backwards do not blow scores up."""
+    exponent = (now - pairs.landmarks[0]) / half_life
+    return 1.0 if np.isnan(exponent) else 2.0 ** min(max(exponent, 0.0), 1000.0)
 
 
 @kernel
@@ -102,7 +111,10 @@ def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, it
         else:
             scores = scratch.scores[_MODEL_ROWS[s - len(POPULAR)], :items]
             floor = -1e30
-        found = best(scores, floor, numbers.pool, person.marks, stamp, scratch.heap, scratch.found[s])
+        found = best_again(
+            scores, floor, numbers.pool, person.marks, stamp, scratch.heap, scratch.known[s], scratch.known_count[s : s + 1],
+            scratch.found[s],
+        )  # fmt: skip
         scratch.found_count[s] = found
         for k in range(found):
             item = scratch.found[s, k]

@@ -24,8 +24,8 @@ MODELS: Final = (
 ALL_TIME, DECAYED, CO_VISITATION, SESSION_KNN, ISGD, BPR, SOFTMAX_MF, ITEM_VECTORS, LINEAR, BLEND = range(len(MODELS))
 
 # Rows of the dense scores.
-PAIRS, PAIRS_LAST, KNN, VECTORS, FACTORS, SPARE = range(6)
-SCORE_ROWS: Final = 6
+PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS, SPARE = range(7)
+SCORE_ROWS: Final = 7
 CATEGORIES: Final = 8  # kept per item
 LISTED: Final = 20  # items of each model's list that the scoreboard sees
 LARGEST_POOL: Final = 640
@@ -39,11 +39,14 @@ class Content(NamedTuple):
 
 
 class World(NamedTuple):
-    """Everything that is learnt. `dice`: uint64[1]."""
+    """Everything that is learnt. `pairs` remembers long, `pairs_fast` short; `merit`: float64[2], which of them was right lately.
+    `dice`: uint64[1]."""
 
     log: EventLog
     popularity: Popularity
     pairs: CoVisitation
+    pairs_fast: CoVisitation
+    merit: F64
     vectors: ItemVectors
     softmax_mf: Factors
     bpr: Factors
@@ -77,11 +80,12 @@ class Scratch(NamedTuple):
     """Working memory for I items, F features, P candidates; nothing in it is remembered.
 
     Attributes:
-        scores: float32[6, I]. prior, log_prior: float32[I]. largest: float64[6].
+        scores: float32[7, I]. prior, log_prior: float32[I]. largest: float64[7].
         heap: float32[P]. found: int32[S, P], best lists of the sources; found_count: int64[S].
+        known: int32[S + M, P], known_count: int64[S + M], longer lists of the last call, see `best_again`.
         place: int32[S, I], 1 + place in each source's list, 0 elsewhere.
         pool: int32[P]; in_pool: int64[I], 1 + place in the pool, 0 elsewhere. pool_count: int64[1].
-        x: float32[P, F]. offset, logits, network, linear: float32[P]. hidden: float32[P, H]. gradient: float32[T].
+        x: float32[P, F]. offset, blended, linear: float32[P]; network: float32[E, P]. hidden: float32[E, P, H]. gradient: float32[T].
         vector, back: float32[k]. negatives: int32[N]. ranks: int64[R].
         replay_items, replay_times, replay_liked: a past history.
         interest: float32[C], share of each category in the history.
@@ -94,12 +98,15 @@ class Scratch(NamedTuple):
     heap: F32
     found: I32
     found_count: I64
+    known: I32
+    known_count: I64
     place: I32
     pool: I32
     in_pool: I64
     pool_count: I64
     x: F32
     offset: F32
+    blended: F32
     network: F32
     linear: F32
     hidden: F32
@@ -122,12 +129,14 @@ def new_world(settings: BankSettings, items: int, users: int, events: int, featu
         log=new_log(events, users, items),
         popularity=new_popularity(len(settings.half_lives), items),
         pairs=new_co_visitation(items, settings.covisit_neighbours),
+        pairs_fast=new_co_visitation(items, settings.covisit_neighbours),
+        merit=np.zeros(2),
         vectors=new_item_vectors(items, users, settings.vector_size),
         softmax_mf=new_factors(users, items, settings.mf_size),
         bpr=new_factors(users, items, settings.mf_size),
         isgd=new_factors(users, items, settings.mf_size),
         content=Content(np.full((items, CATEGORIES), -1, np.int32), np.zeros(items, np.float32)),
-        blend=new_blend(features, settings.hidden, rng),
+        blend=new_blend(features, settings.hidden, settings.networks, rng),
         dice=np.array([settings.seed * 2 + 1], np.uint64),
     )
 
@@ -158,15 +167,18 @@ def new_scratch(settings: BankSettings, items: int, users: int, features: int, s
         heap=np.zeros(pool, np.float32),
         found=np.zeros((sources, pool), np.int32),
         found_count=np.zeros(sources, np.int64),
+        known=np.zeros((sources + len(MODELS), pool), np.int32),
+        known_count=np.zeros(sources + len(MODELS), np.int64),
         place=np.zeros((sources, items), np.int32),
         pool=np.zeros(pool, np.int32),
         in_pool=np.zeros(items, np.int64),
         pool_count=np.zeros(1, np.int64),
         x=np.zeros((pool, features), np.float32),
         offset=np.zeros(pool, np.float32),
-        network=np.zeros(pool, np.float32),
+        blended=np.zeros(pool, np.float32),
+        network=np.zeros((settings.networks, pool), np.float32),
         linear=np.zeros(pool, np.float32),
-        hidden=np.zeros((pool, settings.hidden), np.float32),
+        hidden=np.zeros((settings.networks, pool, settings.hidden), np.float32),
         gradient=np.zeros(size, np.float32),
         vector=np.zeros(settings.vector_size, np.float32),
         back=np.zeros(max(settings.vector_size, settings.mf_size), np.float32),

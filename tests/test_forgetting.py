@@ -1,0 +1,404 @@
+"""Bounds and forgetting: what stays keeps all that was learnt of it under its new code, what goes leaves nothing behind."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from evaluation.prequential import replay
+from evaluation.protocol import questions
+from feature_store.keys import MODEL_INDEX
+from feature_store.model_pages import PageWriter, Replica
+from schemas.errors import InvalidSettings
+from serving.followed_model import bring_up
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.columns import History, Interactions
+from stream_workers.models.online.compaction import keep_items, keep_users, most_valuable, moves, row_axes
+from stream_workers.models.online.descriptions import Descriptions
+from stream_workers.models.online.dice import draw_negatives
+from stream_workers.models.online.event_log import append, history_before, mark_taken, new_log
+from stream_workers.models.online.features import FEATURES
+from stream_workers.models.online.id_table import IdTable
+from stream_workers.models.online.scoreboard import Scoreboard
+from stream_workers.models.online.session_knn import new_knn_scratch, score_session_knn
+from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.online.world import World, new_world
+from tests.online_models import MINUTE, START, copied, differences, mixed
+
+SMALL = BankSettings(max_items=40, max_users=30, max_events=256, covisit_neighbours=8)
+NONE = History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64))
+
+
+def clicks(users: list[str], items: list[str], start: int = START) -> Interactions:
+    return Interactions.taken(users, items, start + MINUTE * np.arange(len(users)))
+
+
+def learn(bank: ModelBank, batch: Interactions) -> Any:
+    return bank.advance(batch, batch.weights > 0)
+
+
+def rows_by_id(bank: ModelBank) -> dict[str, dict[str, Any]]:
+    """What every item and user has in every array, by id: codes are written as ids."""
+    state, found = bank.state(), dict[str, dict[str, Any]]()
+    axes = row_axes(lambda items, users: new_world(bank.settings, items, users, 1, len(FEATURES)))
+    arrays = {f"popularity.values.{h}": "popularity.values" for h in range(len(bank.settings.half_lives) + 1)}
+    for name, array in state.items():
+        for table, known in ((bank.items, axes.items), (bank.users, axes.users)):
+            if arrays.get(name, name) in known:
+                for code, identifier in enumerate(table.ids):
+                    row = array[code]
+                    if name.endswith(".neighbours"):
+                        filled = state[name.replace("neighbours", "filled")][code]
+                        row = [bank.items.ids[other] for other in row[:filled].tolist()]
+                    found.setdefault(identifier, {})[name] = row.tolist() if isinstance(row, np.ndarray | np.generic) else row
+    return found
+
+
+def full_bank() -> ModelBank:
+    """Forty items and twenty users, everything of which has something; no room for another item."""
+    bank = ModelBank(SMALL)
+    rng = np.random.default_rng(6)
+    items = [f"i{n}" for n in range(40)] + [f"i{n}" for n in rng.integers(40, size=150)]
+    for n in range(40):
+        bank.describe(f"i{n}", [f"genre{n % 5}"], f"Film ({1980 + n})")
+    learn(bank, clicks([f"u{n}" for n in rng.integers(20, size=190)], items))
+    return bank
+
+
+def test_what_is_kept_keeps_everything_under_its_new_code() -> None:
+    bank = full_bank()
+    before = rows_by_id(bank)
+    old = [bank.items.ids[c] for c in bank.state()["log.item"][:190].tolist()]
+    kept = most_valuable([bank.state()["popularity.values.3"][:40]], 40)
+    moved = keep_items(bank._world, bank._axes, kept, 40)
+    bank.items = bank.items.kept(kept.tolist())
+    after = rows_by_id(bank)
+    left = {f"i{code}" for code in kept.tolist()}
+    assert len(left) == 32
+    assert {one for one in after if one.startswith("i")} == left
+    for one in left:
+        for name, row in before[one].items():
+            if name.endswith(".weights") or name.endswith(".filled"):
+                continue
+            expected = [other for other in row if other in left] if name.endswith(".neighbours") else row
+            assert after[one][name] == expected, (one, name)
+    assert sum(len(after[one]["pairs.neighbours"]) for one in left) > 100
+    events = bank.state()["log.item"][:190].tolist()
+    assert [bank.items.ids[c] if c >= 0 else None for c in events] == [one if one in left else None for one in old]
+    assert moved.tolist() == [sorted(kept.tolist()).index(c) if c in kept else -1 for c in range(40)]
+
+
+def test_neighbours_keep_their_weights_and_gaps_are_closed() -> None:
+    bank = full_bank()
+    state = bank.state()
+    weights = {
+        (a, b): float(state["pairs.weights"][a, place])
+        for a in range(40) for place, b in enumerate(state["pairs.neighbours"][a, : state["pairs.filled"][a]].tolist())
+    }  # fmt: skip
+    kept = np.arange(0, 40, 2)
+    moved = keep_items(bank._world, bank._axes, kept, 40)
+    state = bank.state()
+    found = {
+        (int(kept[a]), int(kept[b])): float(state["pairs.weights"][a, place])
+        for a in range(20) for place, b in enumerate(state["pairs.neighbours"][a, : state["pairs.filled"][a]].tolist())
+    }  # fmt: skip
+    assert found == {pair: weight for pair, weight in weights.items() if moved[pair[0]] >= 0 and moved[pair[1]] >= 0}
+    for row in range(len(state["pairs.filled"])):
+        assert not state["pairs.neighbours"][row, state["pairs.filled"][row] :].any()
+        assert not state["pairs.weights"][row, state["pairs.filled"][row] :].any()
+    assert state["popularity.values.3"].sum() == pytest.approx(bank._world.popularity.sums[3])
+
+
+def test_every_array_that_may_hold_codes_is_known_to_forgetting() -> None:
+    """A new array of integers with a row per item or event: does it hold codes? Then teach `compaction`, and this list."""
+    world = new_world(SMALL, 3, 5, 8, len(FEATURES))
+    names = {
+        f"{group}.{name}" for group, part in world._asdict().items() if hasattr(part, "_asdict")
+        for name, array in part._asdict().items() if array.dtype.kind == "i" and len(array) > 1
+    }  # fmt: skip
+    codes = {"log.item", "log.user", "pairs.neighbours", "pairs_fast.neighbours"}
+    numbers_of_events = {"log.prev_user", "log.next_user", "log.prev_item", "log.user_last", "log.item_last"}
+    others = {"log.user_events", "log.item_events", "pairs.filled", "pairs_fast.filled", "content.categories"}
+    assert names == codes | numbers_of_events | others
+
+
+def test_rows_are_found_by_comparing_sizes() -> None:
+    axes = row_axes(lambda items, users: new_world(SMALL, items, users, 1, len(FEATURES)))
+    assert axes.items["popularity.values"].number == 1
+    assert axes.items["content.categories"].empty.tolist() == [-1] * 8
+    assert axes.users["log.user_last"].empty == -1
+    assert not axes.items.keys() & axes.users.keys()
+    assert "blend.theta" not in axes.items
+
+
+def test_what_is_worth_most_stays() -> None:
+    popular, latest = np.array([3.0, 1.0, 1.0, 0.0, 2.0]), np.array([0.0, 5.0, 6.0, 9.0, 1.0])
+    assert most_valuable([popular, latest], 5).tolist() == [0, 1, 2, 4]
+    assert most_valuable([popular, latest], 4).tolist() == [0, 2, 4], "of equals the later"
+    assert most_valuable([np.zeros(5)], 4).tolist() == [2, 3, 4], "of those the newer code"
+    assert moves(np.array([0, 2]), 4).tolist() == [0, -1, 1, -1]
+
+
+def test_the_least_popular_items_and_the_quietest_users_make_room() -> None:
+    bank = ModelBank(SMALL)
+    learn(bank, clicks(["fan"] * 40, [f"i{n}" for n in range(40)]))
+    learn(bank, clicks([f"u{n}" for n in range(29)] * 3, ["i0", "i1", "i2"] * 29, START + 100 * MINUTE))
+    outcome = learn(bank, clicks(["newcomer"], ["novelty"], START + 1000 * MINUTE))
+    assert len(bank.items) == 33
+    assert {"i0", "i1", "i2", "novelty"} <= set(bank.items.ids)
+    assert bank.users.code("fan") == -1
+    assert bank.users.ids[-1] == "newcomer"
+    assert len(bank.users) == 25
+    assert outcome.moved[:4].tolist()[0] == 0
+    assert np.count_nonzero(outcome.moved >= 0) == 32
+    assert bank.learnt == 128
+
+
+def test_lists_and_coverage_follow_the_codes() -> None:
+    """What was shown before items were forgotten is the same item afterwards."""
+    bank, board = ModelBank(SMALL), Scoreboard(ModelBank.names)
+    moves_seen = 0
+    for seed in range(6):
+        batch = mixed(150, seed=seed, users=60, items=60)
+        if seed % 2:
+            batch = batch._replace(items=[f"{item}.{seed}" for item in batch.items])
+        outcome = learn(bank, batch)
+        board.add(outcome)
+        listed = outcome.top[outcome.top >= 0]
+        assert listed.max(initial=0) < len(bank.items)
+        moves_seen += len(outcome.moved) > 0
+        report = board.report(0, 0, 1, 1.0, "A")
+        assert all(0 <= report["models"][name]["total"]["coverage"] <= 1 for name in ModelBank.names)
+        assert all(0 <= report["models"][name]["rolling"]["coverage"] <= 1 for name in ModelBank.names)
+    assert moves_seen > 1
+
+
+def test_moved_lists_name_the_same_items() -> None:
+    """One batch with a compaction inside, against the same stream event by event, by ids."""
+    batch = clicks([f"u{n % 25}" for n in range(120)], [f"i{n // 2}" if n % 2 else f"i{n % 7}" for n in range(120)])
+    whole, single = ModelBank(SMALL), ModelBank(SMALL)
+    outcome = learn(whole, batch)
+    assert len(outcome.moved) > 0
+    row = 0
+    for e in range(120):
+        one = learn(single, batch.part(e, e + 1))
+        for r in range(len(one.events)):
+            assert outcome.events[row] == e
+            ids = [[single.items.ids[c] for c in top if c >= 0] for top in one.top[r].tolist()]
+            gone = [[name for name in names if whole.items.code(name) >= 0] for names in ids]
+            now = [[whole.items.ids[c] for c in top if c >= 0] for top in outcome.top[row].tolist()]
+            for names, mine in zip(gone, now, strict=True):
+                assert [name for name in names if name in mine] == mine
+            assert outcome.ranks[row].tolist() == one.ranks[r].tolist()
+            row += 1
+    assert row == len(outcome.events)
+    assert differences(whole.state(), single.state()) == []
+
+
+def test_replicas_follow_what_was_forgotten() -> None:
+    """One that takes over everything, and one that patches what it had, as the API does."""
+    bank, pages, replica, blobs = ModelBank(SMALL), PageWriter(1, "x"), Replica(), dict[bytes, bytes]()
+    patched, held, lengths = ModelBank(SMALL), None, []
+    for number in range(8):
+        if number % 2:
+            bank.forget(bank.users.ids[number])
+        else:
+            learn(bank, mixed(60, seed=number, users=80, items=90))
+        changes = pages.changes(bank.state(), bank.learnt, number)
+        blobs = {key: blob for key, blob in {**blobs, **changes.puts}.items() if key not in changes.deletes}
+        assert replica.take([blobs.get(place.key) for place in replica.wanted(blobs[MODEL_INDEX])])
+        assert replica.index is not None
+        loaded = ModelBank(SMALL)
+        loaded.load(replica.state)
+        bring_up(patched, held, replica.index, replica.state)
+        held = replica.index
+        for follower in (loaded, patched):
+            assert differences(bank.state(), follower.state()) == []
+            assert follower.recommend(NONE, START, 10).items == bank.recommend(NONE, START, 10).items
+            assert [follower.users.code(f"u{n}") for n in range(80)] == [bank.users.code(f"u{n}") for n in range(80)]
+        lengths.append(len(bank.state()["items.text"]))
+    assert min(np.diff(lengths)) < 0, "rows became fewer at least once"
+
+
+def test_someone_forgotten_leaves_nothing_behind() -> None:
+    bank = full_bank()
+    learn(bank, clicks(["eve-4711"] * 5, ["i1", "i2", "i3", "i4", "i5"], START + 500 * MINUTE))
+    code = bank.users.code("eve-4711")
+    popularity = bank.state()["popularity.values.7"].copy()
+    bank.forget("eve-4711")
+    state = bank.state()
+    assert all(b"eve-4711" not in array.tobytes() for array in state.values())
+    assert bank.users.code("eve-4711") == -1
+    assert not (state["log.user"] == code).any()
+    for name in ("vectors.personal", "softmax_mf.users", "bpr.users", "isgd.users", "log.user_events"):
+        assert not state[name][code].any(), name
+    assert state["log.user_last"][code] == -1
+    assert (state["log.prev_user"][190:195] == -1).all()
+    assert (state["log.next_user"][190:195] == -1).all()
+    assert np.array_equal(state["popularity.values.7"], popularity), "what happened to the items stays"
+    follower = ModelBank(SMALL)
+    follower.load(copied(state))
+    assert differences(follower.state(), bank.state()) == []
+    for one in (bank, follower):
+        assert one.users.code("eve-4711") == one.users.code("") == -1
+        learn(one, clicks(["eve-4711", "u1"], ["i1", "i2"], START + 600 * MINUTE))
+        assert one.users.code("eve-4711") == code + 1
+    assert differences(follower.state(), bank.state()) == []
+    bank.forget("never seen")
+    assert differences(follower.state(), bank.state()) == []
+
+
+def test_forgotten_people_go_first_when_room_is_needed() -> None:
+    bank = ModelBank(SMALL)
+    learn(bank, clicks([f"u{n}" for n in range(30)], ["i1"] * 30))
+    for n in (20, 25, 29):
+        bank.forget(f"u{n}")
+    learn(bank, clicks(["newcomer"], ["i1"], START + 100 * MINUTE))
+    assert "" not in bank.users.ids
+    assert bank.users.ids == [f"u{n}" for n in range(3, 30) if n not in (20, 25, 29)] + ["newcomer"]
+
+
+def test_forgetting_a_table_of_ids() -> None:
+    table = IdTable(["é", "bb", "ccc"])
+    table.forget(1)
+    assert (table.code("bb"), table.code("ccc"), table.ids) == (-1, 2, ["é", "", "ccc"])
+    again = IdTable.loaded(table.state("x"), "x")
+    assert again.ids == table.ids
+    assert again.codes(["bb", "é", "ccc"]).tolist() == [3, 0, 2]
+    kept = again.kept([1, 2, 3])
+    assert (kept.ids, kept.code("ccc"), kept.code("bb"), kept.code("é")) == (["", "ccc", "bb"], 1, 2, -1)
+
+
+def log_of(events: list[tuple[int, int, float]]) -> Any:
+    log = new_log(1 << max(3, len(events).bit_length()), 4, 4000)
+    for number, (user, item, weight) in enumerate(events):
+        append(log, user, item, float(number), weight, 0.0)
+    return log
+
+
+def buffers(size: int) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float32]]:
+    return np.zeros(size, np.int32), np.zeros(size), np.zeros(size, np.float32)
+
+
+def test_forgotten_items_in_a_history_are_passed_over() -> None:
+    log = log_of([(0, 1, 1.0), (0, 2, 1.0), (0, 3, -1.0), (0, 1, 1.0)])
+    log.item[1] = -1
+    items, times, weights = buffers(5)
+    found = history_before(log, log.user_last[0], items, times, weights)
+    assert (items[:found].tolist(), weights[:found].tolist()) == ([1, 3], [1.0, -1.0])
+    marks, taken = np.zeros(4000, np.int64), np.zeros(4000, np.int32)
+    assert mark_taken(log, 0, 100, False, 1, marks, taken) == 2
+    assert np.flatnonzero(marks).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_only_so_many_events_are_looked_at(weight: float) -> None:
+    """A long history of one item (or of what was taken back) ends the search before what lies behind it."""
+    depth, length = 5, 3000
+    near = log_of([(0, 7, 1.0)] + [(0, 8, weight)] * (4 * depth - 1))
+    far = log_of([(0, 7, 1.0)] + [(0, 8, weight)] * length)
+    items, times, weights = buffers(depth)
+    assert 7 in items[: history_before(near, near.user_last[0], items, times, weights)]
+    assert 7 not in items[: history_before(far, far.user_last[0], items, times, weights)]
+    many = log_of([(0, n, 1.0) for n in range(length)])
+    marks, taken = np.zeros(4000, np.int64), np.zeros(4000, np.int32)
+    assert mark_taken(many, 0, 100, False, 1, marks, taken) == 100
+
+
+@pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_described_items_cost_little_and_rank_nothing(count: int) -> None:
+    """Beside their ids: at most 150 bytes each, whatever is said of them; and arrays as if there were none."""
+    ids = [f"tt{n:07d}" for n in range(count)]
+    tracemalloc.start()
+    known = Descriptions()
+    for n, one in enumerate(ids):
+        known.put(one, [n % 512, n * 7 % 511], f"Film {n} ({1900 + n % 120})")
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 150 * count
+    bank, plain = ModelBank(SMALL), ModelBank(SMALL)
+    bank._described = known
+    outcome, expected = learn(bank, mixed(100)), learn(plain, mixed(100))
+    assert outcome.items_seen.tolist() == expected.items_seen.tolist()
+    assert {name: array.shape for name, array in bank.state().items()} == {name: a.shape for name, a in plain.state().items()}
+    assert known.get(ids[513]) == (1, 14, -1, -1, -1, -1, -1, -1, 1933.0)
+    assert known.get("unheard of") is None
+
+
+def test_an_item_that_is_only_described_gets_no_code() -> None:
+    bank = ModelBank(SMALL)
+    for n in range(5000):
+        bank.describe(f"i{n}", ["Drama"], f"Film {n} (1999)")
+    assert len(bank.items) == 0
+    assert len(bank.state()["log.item_last"]) == 40
+    assert bank.recommend(NONE, START, 5).items == []
+
+
+def test_what_is_described_is_known_again_when_the_item_comes_back() -> None:
+    bank = full_bank()
+    row = bank.state()["content.categories"][bank.items.code("i3")].tolist()
+    learn(bank, clicks(["u1"] * 200, [f"new{n}" for n in range(200)], START + 10_000 * MINUTE))
+    assert bank.items.code("i3") == -1
+    learn(bank, clicks(["u1"], ["i3"], START + 20_000 * MINUTE))
+    code = bank.items.code("i3")
+    assert bank.state()["content.categories"][code].tolist() == row
+    assert bank.state()["content.year"][code] == 1983
+
+
+@pytest.mark.parametrize("wrong", [{"max_events": 1000}, {"max_events": 0}, {"max_items": 1}, {"max_users": 0}])
+def test_bounds_must_be_bounds(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidSettings, match=next(iter(wrong))):
+        ModelBank(BankSettings(**wrong))
+
+
+def test_neighbours_do_not_vote_for_what_was_forgotten() -> None:
+    log = log_of([(1, 5, 1.0), (1, 6, 1.0), (1, 7, 1.0), (1, 8, 1.0), (0, 6, 1.0)])
+    log.item[[0, 3]] = -1
+    scores = np.zeros(20, np.float32)
+    scratch = new_knn_scratch(4, 50)
+    score_session_knn(
+        log, scratch, 0, np.array([6], np.int32), np.ones(1, np.float32), 9.0, 5, 50, 10, 5, 0.8, 1e9, 8.0, 0.7, scores
+    )
+    assert np.flatnonzero(scores).tolist() == [7]
+
+
+def test_what_was_forgotten_is_no_negative() -> None:
+    log = log_of([(0, n % 3, 1.0) for n in range(30)])
+    log.item[:30][log.item[:30] == 1] = -1
+    out = np.zeros(400, np.int32)
+    drawn = draw_negatives(log, 30, 3, 2, 1000, 1.0, np.array([15], np.uint64), out)
+    assert 0 < drawn < 200
+    assert set(out[:drawn].tolist()) == {0}
+
+
+def test_users_that_go_leave_events_without_a_chain() -> None:
+    bank = full_bank()
+    users = bank.users.ids
+    owners = [users[c] for c in bank.state()["log.user"][:190].tolist()]
+    kept = np.arange(0, 20, 3)
+    keep_users(bank._world, bank._axes, kept, 20)
+    world: World = bank._world
+    left = [users[c] for c in kept.tolist()]
+    for e, owner in enumerate(owners):
+        code = world.log.user[e]
+        assert (left[code] if code >= 0 else None) == (owner if owner in left else None)
+        if code < 0:
+            assert world.log.prev_user[e] == world.log.next_user[e] == -1
+        elif world.log.prev_user[e] >= 0:
+            assert owners[world.log.prev_user[e]] == owner
+    assert len(bank.recommend(NONE, START, 10).items) == 10
+
+
+def test_the_replay_counts_lists_by_item_wherever_chunks_end() -> None:
+    batch = clicks([f"u{n % 45}" for n in range(200)], [f"i{n // 2}" if n % 2 else f"i{n % 7}" for n in range(200)])
+    ranked = questions(batch, "A")
+    whole, cut_up = (replay(ModelBank(SMALL), batch, ranked, 0, chunk=chunk) for chunk in (1000, 1))
+    assert whole.exposure.sum() > 500
+    width = whole.exposure.shape[1]
+    assert np.array_equal(whole.exposure, cut_up.exposure[:, :width])
+    assert not cut_up.exposure[:, width:].any()
+    assert np.array_equal(whole.ranks, cut_up.ranks)
