@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from ops import stack
 from ops.stack.lifecycle import bring_up
 from ops.stack.processes import ProcessId, wait_until
+from ops.stack.readiness import learner_of
 from ops.stack.state import PARTS, READY, Desired, Folder, PartState, State
 from ops.stack.watch import LONGEST_PAUSE, Watch
 from schemas.errors import StackError
@@ -341,3 +342,9 @@ def test_docker_is_used_when_it_works_and_passed_over_aloud_when_not(
     monkeypatch.setenv("FRESHET_STACK", "docker")
     with pytest.raises(StackError, match="cannot pull"):
         stack.up(settings, "e", only=frozenset({"redis"}))
+
+
+def test_only_the_worker_that_learns_says_so() -> None:
+    said = {"events": 7, "lag": 0, "restarts": 0}
+    assert learner_of({"pid": 1, "learner": said}) == said
+    assert [learner_of(beat) for beat in (None, {"pid": 1}, {"learner": None}, {"learner": 3})] == [None] * 4
