@@ -18,6 +18,7 @@ COPY feature_store feature_store
 COPY stream_workers stream_workers
 COPY serving serving
 COPY batch batch
+COPY evaluation evaluation
 COPY ops ops
 RUN pip install --quiet --no-deps --no-compile .
 
@@ -26,10 +27,11 @@ RUN pip install --quiet --no-deps --no-compile .
 ENV NUMBA_CACHE_DIR=/var/cache/freshet
 WORKDIR /
 RUN cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-    && find schemas feature_store stream_workers serving batch ops -name '*.py' -exec touch -d @1700000000 {} + \
-    && python -m compileall -q schemas feature_store stream_workers serving batch ops \
+    && find schemas feature_store stream_workers serving batch evaluation ops -name '*.py' -exec touch -d @1700000000 {} + \
+    && python -m compileall -q schemas feature_store stream_workers serving batch evaluation ops \
     && cd / && python -c "from stream_workers.handlers.settings import ModelSettings; \
-from stream_workers.warm_up import compile_kernels; compile_kernels(ModelSettings())"
+from stream_workers.warm_up import compile_kernels; compile_kernels(ModelSettings())" \
+    && python -m stream_workers.compiling
 
 FROM python:${PYTHON}-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/freshet freshet

@@ -19,7 +19,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univer
 	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check bench up down status lock clean
+.PHONY: help setup kernels demo test test-fast check bench up down status lock clean
 
 help: ## list every target
 	@echo 'Freshet: a streaming nearline recommender. Targets:'
@@ -27,7 +27,7 @@ help: ## list every target
 	@echo 'Variables: ONCE=1 SOURCE=movietweetings|FILE (demo), WORKERS=2 (up), NAME=other (up, down, status), ARGS="-k redis" (test),'
 	@echo '           PYTHON=python3.12 (setup), FRESHET_... (settings, see .env.example)'
 
-setup: $(STAMP) ## make .venv with the locked dependencies; does nothing when it is up to date
+setup: kernels ## make .venv with the locked dependencies; does nothing when it is up to date
 	@echo "ready: .venv, $$($(BIN)/python --version)"
 
 $(STAMP): requirements-dev.lock pyproject.toml
@@ -42,13 +42,17 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PIP) install --no-deps --editable .
 	@touch $@
 
-demo: $(STAMP) ## a whole system, real events, changing recommendations; ONCE=1 ends by itself
+# The online models are compiled once for this machine; a second when that is done.
+kernels: $(STAMP)
+	@$(BIN)/python -m stream_workers.compiling
+
+demo: kernels ## a whole system, real events, changing recommendations; ONCE=1 ends by itself
 	@$(BIN)/freshet demo $(if $(filter-out 0 no false,$(ONCE)),--once) $(if $(SOURCE),--source '$(SOURCE)')
 
-test: $(STAMP) ## every test, on real Kafka and Redis
+test: kernels ## every test, on real Kafka and Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-fast: $(STAMP) ## the tests that need no servers
+test-fast: kernels ## the tests that need no servers
 	@$(BIN)/python -m pytest -m 'not integration' $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import rules, doctests, compose file
@@ -60,11 +64,11 @@ check: $(STAMP) ## lint, format, types, import rules, doctests, compose file
 	@if docker compose version >/dev/null 2>&1; then $(say) 'docker compose config' && docker compose config --quiet; \
 		else $(say) 'docker compose config: skipped, no Docker Compose here'; fi
 
-bench: $(STAMP) ## the figures of the README: a table, and benchmarks/results/latest.json
+bench: kernels ## the figures of the README: a table, and benchmarks/results/latest.json
 	@mkdir -p benchmarks/results
 	@$(BIN)/python -m benchmarks --json benchmarks/results/latest.json $(ARGS)
 
-up: $(STAMP) ## start Kafka, Redis, workers and the API
+up: kernels ## start Kafka, Redis, workers and the API
 	@$(BIN)/freshet up $(if $(NAME),--name '$(NAME)') $(if $(WORKERS),--workers '$(WORKERS)')
 
 down: ## stop them and remove their data

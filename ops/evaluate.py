@@ -18,6 +18,7 @@ from evaluation.protocol import Mode, in_time_order, questions, warm_up_events
 from evaluation.river_ranking import RIVER_MODELS, RiverBank
 from ops.evaluate_source import Asked, Stream, catalogue, describe_items, open_stream
 from schemas.errors import InvalidInput
+from stream_workers.compiling import compile_ahead
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import Interactions
 from stream_workers.models.online.settings import BankSettings
@@ -113,8 +114,9 @@ def announce(stream: Stream, say: Say) -> None:
             say(f"  {fault}")
 
 
-def compile_models(settings: BankSettings, batch: Interactions) -> None:
-    """Have the kernels compiled (the first run on a machine) before a clock runs, on a few of the events."""
+def compile_models(settings: BankSettings, batch: Interactions, say: Say) -> None:
+    """Have the kernels compiled and loaded before a clock runs, on a few of the events."""
+    compile_ahead(say)
     few = batch.part(0, _FIRST_EVENTS)
     ModelBank(settings).advance(few, np.ones(len(few.users), np.bool_))
 
@@ -128,8 +130,7 @@ def _replayed(
     say: Say,
     progress: Progress,
 ) -> tuple[Record, float]:
-    say("compiling the models (takes a minute or two the first time, then it is kept)")
-    compile_models(settings, batch)
+    compile_models(settings, batch, say)
     bank = ModelBank(settings)
     describe_items(bank, catalogue(stream.source))
     begun = time.monotonic()

@@ -78,7 +78,7 @@ def tune(asked: Asked, data: Path | None, mode: Mode, trials: int, seed: int, ou
     # every trial learns all events of the warm-up: a part of them, cut off early, would be another stream
     asked_first = rng.permutation(np.flatnonzero(questions(batch, mode)))
     fixed: dict[str, Any] = {"seed": seed, "repeats": mode == "B"}
-    compile_models(BankSettings.from_mapping(dict(fixed)), batch)
+    compile_models(BankSettings.from_mapping(dict(fixed)), batch, say)
 
     def measure(fields: Fields, number: int) -> Scores:
         bank = ModelBank(BankSettings.from_mapping({**fixed, **fields}))

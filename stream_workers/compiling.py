@@ -3,6 +3,9 @@
 Compiling them for the first time takes minutes, in which a process can do little else: numba holds the interpreter. So a process of
 its own does that, at a low priority, and leaves the machine code in numba's cache on disk, from where this process then takes it in
 seconds. A mark in the cache's folder says that it is there: its name is a hash of everything that the machine code depends on.
+Without the mark what is cached is thrown away, because numba itself notices a change of a kernel, but not of the kernels it calls.
+
+`python -m stream_workers.compiling` does it beforehand; once done, that takes a second.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -72,6 +76,26 @@ def _leave_mark() -> None:
         log.debug("no mark in %s: %s", mark.parent, error)
 
 
+def _forget_stale() -> None:
+    folders = Path(numba.config.CACHE_DIR).glob("online_*") if numba.config.CACHE_DIR else [_SOURCES / "__pycache__"]
+    for stale in (file for folder in folders for file in folder.glob("*.nb[ic]")):
+        stale.unlink(missing_ok=True)
+
+
+def compile_ahead(say: Callable[[str], None]) -> None:
+    """Compile here and now what is not compiled yet; `say` is told if that takes long."""
+    if _mark().exists():
+        return
+    say("compiling the models' kernels (a minute or two, once)")
+    _forget_stale()
+    compile_models(BankSettings())
+    _leave_mark()
+
+
+def _tell(text: str) -> None:
+    print(f"freshet: {text}", file=sys.stderr, flush=True)
+
+
 if __name__ == "__main__":
     os.nice(_NICENESS)
-    compile_models(BankSettings())
+    compile_ahead(_tell)

@@ -11,24 +11,28 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 
 from schemas.errors import Fenced, KafkaUnavailable, StoreUnavailable
+from stream_workers.handlers.interaction_merge import Merged
 from stream_workers.handlers.learning_stage import LearningStage
+from stream_workers.learner_commits import LearnerCommits
 from stream_workers.learner_feed import LearnerFeed
 from stream_workers.learner_shelf import LearnerShelf
+from stream_workers.learner_thread import StageThread
 from stream_workers.services import Services
 
 log = logging.getLogger(__name__)
-_CHUNK_EVENTS: Final = 2000
+_FIRST_PART: Final = 1000
+_LARGEST_PART: Final = 8000
+_SMALLEST_PART: Final = 250
+_PART_SECONDS: Final = 0.2  # how long a part should take: commits wait for it, and it waits for the loop
+_AHEAD: Final = 2  # parts that wait for the one that is being learnt
 _WAIT_MS: Final = 20
-_COMMIT_SECONDS: Final = 0.25
-_BYTES_PER_SECOND: Final = 16 * 1024 * 1024
-_BUSY_SHARE: Final = 4.0  # a commit that takes t is followed by at least this many t without one
-_PROBE_SECONDS: Final = 2.0
 _BACKOFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STOP_SECONDS: Final = 5.0
 
@@ -62,7 +66,7 @@ class Learner:
         self._shelf: LearnerShelf | None = None
         self._feed: LearnerFeed | None = None
         self._changed_items = services.catalogue.watch()
-        self._committed_events = 0
+        self._stored = 0
         self._restarts = 0
 
     def start(self) -> None:
@@ -87,8 +91,10 @@ class Learner:
         """For the heartbeat: events learnt and stored, messages behind, restarts after errors; None: it does not run here."""
         if self._task is None:
             return None
+        if self._shelf is not None:
+            self._stored = self._shelf.events
         lag = self._feed.lag(self._shelf.marks) if self._feed and self._shelf else None
-        return {"events": self._committed_events, "lag": lag, "restarts": self._restarts}
+        return {"events": self._stored, "lag": lag, "restarts": self._restarts}
 
     async def _run(self) -> None:
         attempt = 0
@@ -121,51 +127,58 @@ class Learner:
             feed = LearnerFeed(self._new_log(), settings.partitions, shelf.marks, services.store)
             await feed.open()
             stack.push_async_callback(feed.close)
+            thread = StageThread()
+            stack.callback(thread.close)
+            commits = LearnerCommits(shelf, services.clock_ms, thread)
+            stack.push_async_callback(commits.close)
             stack.callback(self._forget_parts)
-            self._shelf, self._feed, self._committed_events = shelf, feed, shelf.stage.events
+            self._shelf, self._feed = shelf, feed
             log.info("learner: started with %d events learnt", shelf.stage.events)
             self._changed_items.update(services.catalogue.item_ids())
-            await self._learn(shelf, feed)
+            await self._learn(shelf, feed, commits, thread)
 
     def _forget_parts(self) -> None:
         self._shelf = self._feed = None
 
-    async def _learn(self, shelf: LearnerShelf, feed: LearnerFeed) -> None:
-        commit_at = probe_at = time.monotonic()
-        described = False  # since the last commit
+    async def _learn(self, shelf: LearnerShelf, feed: LearnerFeed, commits: LearnerCommits, thread: StageThread) -> None:
+        """Keep the thread of the models busy: what comes next is fetched and merged while they learn."""
+        lessons: deque[asyncio.Future[float | None]] = deque()  # handed to the thread
+        events, marks = _FIRST_PART, feed.marks
         while not self._stopping.is_set():
-            described |= await self._describe(shelf.stage)
-            merged = await feed.take(_CHUNK_EVENTS)
-            if merged is not None:
-                for drift in await asyncio.to_thread(shelf.stage.apply, merged):
-                    log.warning("learner: the blend's hit rate changed from %(before).3f to %(after).3f", drift)
-            await feed.fill(_WAIT_MS if merged is None else 0)
-            now = time.monotonic()
-            if (described or feed.marks != shelf.marks) and now >= commit_at:
-                described = False
-                commit_at = now + await self._commit(shelf, feed)
-                probe_at = now + _PROBE_SECONDS
-            elif now >= probe_at:
-                await shelf.probe()
+            if changed := self._described():
+                lessons.append(asyncio.wrap_future(thread.submit(shelf.stage.describe, changed)))
+                commits.describe()
+            while lessons and (lessons[0].done() or len(lessons) > _AHEAD):
+                rate = await lessons.popleft()
+                events = events if rate is None else _part_size(events, rate)
+            rows = await feed.take(events)
+            if rows is not None:
+                marks = feed.marks
+                lessons.append(asyncio.wrap_future(thread.submit(_learn_timed, shelf.stage, rows)))
+            await feed.fill(_WAIT_MS if rows is None else 0)
+            if await commits.turn(marks):
                 await feed.check()
-                probe_at = now + _PROBE_SECONDS
-        if feed.marks != shelf.marks:
-            await self._commit(shelf, feed)
+        await asyncio.gather(*lessons)
+        await commits.finish(marks)
 
-    async def _commit(self, shelf: LearnerShelf, feed: LearnerFeed) -> float:
-        """Commit; returns the seconds to wait before the next."""
-        started = time.monotonic()
-        written = await shelf.commit(feed.marks, self._services.clock_ms())
-        self._committed_events = shelf.stage.events
-        return max(_COMMIT_SECONDS, written / _BYTES_PER_SECOND, _BUSY_SHARE * (time.monotonic() - started))
-
-    async def _describe(self, stage: LearningStage) -> bool:
-        """Hand on what changed in the catalogue; False: nothing has."""
+    def _described(self) -> list[tuple[str, tuple[str, ...], str | None]]:
+        """What changed in the catalogue since the last call."""
         if not self._changed_items:
-            return False
+            return []
         catalogue = self._services.catalogue
-        entries = [(item, catalogue.get(item)) for item in self._changed_items]
+        entries = [(item, catalogue.get(item)) for item in sorted(self._changed_items)]
         self._changed_items.clear()
-        known = [(item, entry.categories, entry.dated_title) for item, entry in entries if entry is not None]
-        await asyncio.to_thread(stage.describe, known)
-        return True
+        return [(item, entry.categories, entry.dated_title) for item, entry in entries if entry is not None]
+
+
+def _learn_timed(stage: LearningStage, rows: Merged) -> float:
+    """Learn; returns the seconds for each event."""
+    started = time.monotonic()
+    for drift in stage.apply(rows):
+        log.warning("learner: the blend's hit rate changed from %(before).3f to %(after).3f", drift)
+    return (time.monotonic() - started) / len(rows.users)
+
+
+def _part_size(now: int, seconds: float) -> int:
+    """How many events to learn at a time, when each takes so long."""
+    return max(_SMALLEST_PART, min(_LARGEST_PART, 2 * now, int(_PART_SECONDS / max(seconds, 1e-9))))

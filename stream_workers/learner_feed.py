@@ -16,12 +16,12 @@ from aiokafka.structs import ConsumerRecord
 from feature_store.keys import user_watermarks_key
 from feature_store.port import FeatureStore
 from schemas.errors import InvalidEvent, KafkaUnavailable
-from schemas.topics import EVENT_TOPICS, INTERACTIONS
-from stream_workers.handlers.interaction_merge import InteractionMerge, Merged, mark_name
+from schemas.topics import INTERACTIONS
+from stream_workers.handlers.interaction_merge import InteractionMerge, Merged, Queue, mark_name
 from stream_workers.handlers.interactions import decode_interactions
 
 log = logging.getLogger(__name__)
-_BUFFERED_ROWS: Final = 8000  # of one partition; a partition with more is not read
+_BUFFERED_ROWS: Final = 16_000  # of one partition; a partition with more is not read
 _MESSAGES_PER_READ: Final = 64
 _FETCH_WAIT_MS: Final = 20
 _FETCH_BYTES: Final = 1 << 20
@@ -39,18 +39,20 @@ def new_consumer(kafka: str) -> AIOKafkaConsumer:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Gate:
-    """Rows that wait for partitions from which nothing waits.
+    """Rows that wait for queues in which nothing waits.
 
     Attributes:
         waiting: as of `InteractionMerge.waiting`.
-        ends: for each of those partitions, where its event topics ended then. until: the patience.
+        ends: for each of those queues, where its event topic ended then. until: the patience.
+        told: where the partitions of `interactions` ended when their user stages had got that far; None: they have not yet.
     """
 
-    waiting: dict[int, int]
-    ends: dict[int, dict[str, int]]
+    waiting: dict[Queue, int]
+    ends: dict[Queue, int]
     until: float
+    told: dict[int, int] | None = None
 
 
 class LearnerFeed:
@@ -103,7 +105,7 @@ class LearnerFeed:
         Raises:
             KafkaUnavailable: the consumer failed.
         """
-        hungry = [_place(INTERACTIONS, p) for p in self._next if self._merge.rows_in(p) < _BUFFERED_ROWS]
+        hungry = [_place(INTERACTIONS, p) for p in self._next if not self._is_full(p)]
         if not hungry:
             return
         try:
@@ -137,7 +139,7 @@ class LearnerFeed:
         if time.monotonic() - self._heard < _SILENT_SECONDS:
             return
         ends = await self._ends(INTERACTIONS, self._next)
-        if any(end > self._next[p] and self._merge.rows_in(p) < _BUFFERED_ROWS for p, end in ends.items()):
+        if any(end > self._next[p] and not self._is_full(p) for p, end in ends.items()):
             raise KafkaUnavailable("learner: the consumer stopped silently")
         self._heard = time.monotonic()
 
@@ -151,6 +153,9 @@ class LearnerFeed:
             log.warning("learner: %s %d:%d ignored: %s", record.topic, record.partition, record.offset, error)
             self._merge.skip(record.partition, record.offset)
 
+    def _is_full(self, partition: int) -> bool:
+        return self._merge.rows_in(partition) >= _BUFFERED_ROWS
+
     async def _open_gate(self) -> None:
         """Let rows pass that waited when everything that had happened by then was delivered; some of them, if it takes too long."""
         now = time.monotonic()
@@ -159,29 +164,40 @@ class LearnerFeed:
                 return
             self._look_again = now + _RELEASE_SECONDS
             self._gate = await self._new_gate(now)
-        late = await self._undelivered(self._gate.ends)
-        if late and now < self._gate.until:
+        if await self._is_shut(self._gate, now < self._gate.until):
             return
-        if late:
-            log.warning("learner: partitions %s are behind their log; going on without them", sorted(late))
-            self._excused |= late
         self._merge.release(self._gate.waiting)
         self._gate = None
 
     async def _new_gate(self, now: float) -> _Gate:
-        empty = [p for p in self._next if not self._merge.rows_in(p)]
-        by_topic = {topic: await self._ends(topic, empty) for topic in EVENT_TOPICS}
-        ends = {p: {topic: of_topic[p] for topic, of_topic in by_topic.items()} for p in empty}
-        return _Gate(self._merge.waiting(), ends, now + _PATIENCE_SECONDS)
+        waiting, silent = self._merge.waiting(), self._merge.silent()
+        topics = {topic for _, topic in silent}
+        found = {topic: await self._ends(topic, (p for p, silent_topic in silent if silent_topic == topic)) for topic in topics}
+        return _Gate(waiting, {(p, topic): found[topic][p] for p, topic in silent}, now + _PATIENCE_SECONDS)
 
-    async def _undelivered(self, ends: Mapping[int, Mapping[str, int]]) -> dict[int, dict[str, int]]:
-        """Partitions that have not delivered everything before these ends, with how far their user stages are."""
-        marks = dict(zip(ends, await asyncio.gather(*(self._store.watermarks(user_watermarks_key(p)) for p in ends)), strict=True))
+    async def _is_shut(self, gate: _Gate, patient: bool) -> bool:
+        """Whether something that happened before the gate may still come: first into `interactions`, then from there.
+
+        A partition of which as much waits as is read ahead keeps nobody waiting: its next rows are far away.
+        """
+        if gate.told is None:
+            late = await self._late(gate.ends)
+            if late and patient:
+                return True
+            if late:
+                log.warning("learner: partitions %s are behind their log; going on without them", sorted(late))
+                self._excused |= late
+            # Whatever a user stage has committed is in the log already: so its end, asked for now, is far enough.
+            gate.told = await self._ends(INTERACTIONS, {p for p, _ in gate.ends})
+        return patient and any(end > self._next[p] and not self._is_full(p) for p, end in gate.told.items())
+
+    async def _late(self, ends: Mapping[Queue, int]) -> dict[int, dict[str, int]]:
+        """Partitions whose user stages have not committed everything before these ends, with how far they are."""
+        partitions = sorted({p for p, _ in ends})
+        found = await asyncio.gather(*(self._store.watermarks(user_watermarks_key(p)) for p in partitions))
+        marks = dict(zip(partitions, found, strict=True))
         self._excused = {p: seen for p, seen in self._excused.items() if marks.get(p, seen) == seen}
-        behind = {p for p in ends if any(end - 1 > marks[p].get(topic, -1) for topic, end in ends[p].items())}
-        # Whatever a user stage has committed is in the log already: so its end, asked for now, is far enough.
-        sent = await self._ends(INTERACTIONS, ends)
-        behind |= {p for p, end in sent.items() if end > self._next[p]}
+        behind = {p for (p, topic), end in ends.items() if end - 1 > marks[p].get(topic, -1) and not self._is_full(p)}
         return {p: marks[p] for p in behind - self._excused.keys()}
 
     async def _ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -22,13 +23,22 @@ log = logging.getLogger(__name__)
 _PAGES_PER_READ: Final = 64
 
 
+class Packed(NamedTuple):
+    """A commit: its writes, the events that the stage had learnt, bytes, and the seconds that packing took."""
+
+    writes: Writes
+    events: int
+    bytes: int
+    seconds: float
+
+
 class LearnerShelf:
     """The only writer of the models' pages, fenced by the learner's watermarks.
 
     Make one with `open`. After an error of `commit` the memory is ahead of the store: throw shelf and stage away and open again.
 
     Attributes:
-        stage: the models as stored, or new ones. marks: what of the log they contain.
+        stage: the models, at first as stored or new. marks: what of the log is stored. events: how many are.
     """
 
     def __init__(
@@ -36,6 +46,7 @@ class LearnerShelf:
     ) -> None:
         self.stage = stage
         self.marks = dict(marks)
+        self.events = stage.events
         self._pages = pages
         self._writer = writer
         self._stale = stale
@@ -60,20 +71,30 @@ class LearnerShelf:
             await writer.close()
             raise
 
-    async def commit(self, marks: Mapping[str, int], now_ms: int) -> int:
-        """Store the stage, and that it contains the log up to these marks; returns the bytes written.
+    async def commit(self, marks: Mapping[str, int], now_ms: int) -> None:
+        """Store the stage, and that it contains the log up to these marks.
 
         Raises:
             Fenced, StoreUnavailable: see `PartitionWriter.commit`.
         """
+        await self.write(await asyncio.to_thread(self.pack, marks, now_ms))
+
+    def pack(self, marks: Mapping[str, int], now_ms: int) -> Packed:
+        """What `commit` writes. Nothing may be learnt meanwhile, but while it is on its way the stage may go on."""
+        started = time.monotonic()
         stage = self.stage
-        changes = await asyncio.to_thread(lambda: self._pages.changes(stage.state(), stage.events, now_ms))
+        changes = self._pages.changes(stage.state(), stage.events, now_ms)
         puts = changes.puts | {SCOREBOARD: orjson.dumps(stage.report(now_ms))}
         deletes = changes.deletes | (self._stale - puts.keys())
-        await self._writer.commit(Writes(puts, deletes, {**self.marks, **marks}))
-        self.marks.update(marks)
+        writes = Writes(puts, deletes, {**self.marks, **marks})
+        return Packed(writes, stage.events, changes.bytes, time.monotonic() - started)
+
+    async def write(self, packed: Packed) -> None:
+        """Store what was packed, in its order. Raises as `commit`."""
+        await self._writer.commit(packed.writes)
+        self.marks.update(packed.writes.watermarks)
+        self.events = packed.events
         self._stale = frozenset()
-        return changes.bytes
 
     async def probe(self) -> None:
         """An empty commit, which notices a flushed store or another learner. Raises as `commit`."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import EventType
-from stream_workers.models.online.columns import Interactions
+from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.columns import History, Interactions
 from stream_workers.models.online.interface import OnlineModel, UserState
 from stream_workers.models.online.settings import BankSettings
 from stream_workers.models.online.single_factors import FACTOR_MODELS
@@ -22,6 +23,8 @@ MINUTE = 60_000
 CLASSES: dict[str, Callable[[BankSettings], OnlineModel]] = {
     one.name: one for one in (*COUNTING_MODELS, *FACTOR_MODELS, PredictedRatings, Blended)
 }
+SMALL = BankSettings(max_items=40, max_users=30, max_events=256, covisit_neighbours=8)
+NONE = History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64))
 POPULAR = ("popularity_all_time", "popularity_decayed")
 
 
@@ -103,3 +106,11 @@ def two_tastes() -> tuple[Interactions, list[str], list[str]]:
             values.append(5.0 if kind == "pear" else 3.0)
     wanted = wants["pears0"]
     return told(rows, values=values), wanted[2:], wanted[:2]
+
+
+def clicks(users: list[str], items: list[str], start: int = START) -> Interactions:
+    return Interactions.taken(users, items, start + MINUTE * np.arange(len(users)))
+
+
+def learn(bank: ModelBank, batch: Interactions) -> Any:
+    return bank.advance(batch, batch.weights > 0)

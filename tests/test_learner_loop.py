@@ -9,6 +9,7 @@ import time
 import pytest
 
 import stream_workers.learner as learner_module
+import stream_workers.learner_commits as commits_module
 import stream_workers.learner_feed as feed_module
 from feature_store.keys import MODEL_INDEX, MODEL_PREFIX
 from feature_store.page_format import unpack_index
@@ -20,8 +21,8 @@ from tests.learner_world import LearnerWorld, learning, until
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same waits, shorter."""
     monkeypatch.setattr(learner_module, "_BACKOFF_SECONDS", (0.01, 0.02))
-    monkeypatch.setattr(learner_module, "_COMMIT_SECONDS", 0.03)
-    monkeypatch.setattr(learner_module, "_PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(commits_module, "_COMMIT_SECONDS", 0.03)
+    monkeypatch.setattr(commits_module, "_PROBE_SECONDS", 0.1)
     monkeypatch.setattr(feed_module, "_PATIENCE_SECONDS", 0.5)
 
 

@@ -6,7 +6,8 @@ Lakshminarayanan et al., 2017).
 loss:     cross-entropy of the item taken under the softmax of s over the pool; nothing is learnt when it is not in the pool.
 
 x_j are features standardised by running mean and variance, clipped to +-6. The bucket is one of four by history length. The network
-learns by Adam (Kingma & Ba, 2015), the linear model by Adagrad (Duchi et al., 2011). log prior_j is the log of decayed popularity, an
+learns by Adam (Kingma & Ba, 2015), the linear model by Adagrad (Duchi et al., 2011). log prior_j is the log of decayed
+popularity, an
 offset, so that an untrained blend ranks by popularity.
 """
 
@@ -29,7 +30,8 @@ class Blend(NamedTuple):
 
     Attributes:
         mean, variance: float64[F] of the features. pools: float64[1], pools that they were taken from.
-        theta, first, second: float32[E, T], each network's weights (W1 [F, H], b1 [H], w2 [H], wl [F], one after the other) and Adam's moments.
+        theta, first, second: float32[E, T], each network's weights (W1 [F, H], b1 [H], w2 [H], wl [F], one after the other)
+            and Adam's moments.
         steps: float64[E], events learnt.
         linear, linear_sq: float32[1 + BUCKETS, F], shared weights and those of each bucket, and Adagrad's sums.
     """

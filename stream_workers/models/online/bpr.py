@@ -1,6 +1,7 @@
 """Bayesian personalised ranking, one event at a time: the item taken must score above items that were not.
 
-Loss -log sigma(x_ui - x_uj) - l2 * |theta|^2, x_uj = p_u . q_j + b_j (Rendle et al., 2009), negatives of the same moment as in softmax.
+Loss -log sigma(x_ui - x_uj) - l2 * |theta|^2, x_uj = p_u . q_j + b_j (Rendle et al., 2009), negatives of the same moment as in
+softmax.
 A comparison: sampled softmax, which looks at all negatives at once, is the one that feeds the blend.
 """
 

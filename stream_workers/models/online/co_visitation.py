@@ -95,7 +95,7 @@ def score_co_visitation(
             out[j] += gain
             largest = max(largest, out[j])
         share *= decay
-    return largest
+    return float(largest)
 
 
 def new_co_visitation(items: int, neighbours: int) -> CoVisitation:

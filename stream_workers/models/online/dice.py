@@ -37,7 +37,9 @@ def start_vector(seed: int, code: int, scale: float, row: F32) -> None:
 
 
 @kernel
-def draw_negatives(log: EventLog, newest: int, items: int, target: int, window: int, recent_share: float, dice: U64, out: I32) -> int:
+def draw_negatives(
+    log: EventLog, newest: int, items: int, target: int, window: int, recent_share: float, dice: U64, out: I32
+) -> int:
     """Items that the user could have taken at this moment but did not: some from the newest events, the others from all items.
 
     Args:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from stream_workers.models.online.numeric import F64, dot, kernel
+from stream_workers.models.online.numeric import F32, I32, dot, kernel
 from stream_workers.models.online.sources import SOURCES
 from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, PAIRS_LAST, VECTORS, Person, Scratch, World
 
@@ -19,6 +19,10 @@ FEATURES: Final = (
     "log_history", "log_user_idle", "engagers", "last_count_gap", "last_popularity_gap",
     "last_age_gap", "last_year_gap", "last_category_match",
 )  # fmt: skip
+# Where groups of features begin.
+COUNT: Final = FEATURES.index("log_count")
+AGE: Final = FEATURES.index("log_age")
+LAST: Final = FEATURES.index("last_count_gap")
 _MINUTE = 60_000.0
 
 
@@ -50,96 +54,152 @@ def _interest(world: World, person: Person, scratch: Scratch) -> float:
     return np.sqrt(total)
 
 
+class _Usual(NamedTuple):
+    """What the person usually takes: mean log count and log age of the items then, mean year (of so many), norm of the interest;
+    how long ago they took something; the length of their vector; the best scores of the pool."""
+
+    log_count: float
+    log_age: float
+    year: float
+    years: int
+    norm: float
+    idle: float
+    vector: float
+    top_vectors: float
+    top_factors: float
+
+
 @kernel
-def fill_features(world: World, person: Person, scratch: Scratch, half_lives: F64, count: int) -> None:
+def _usual(world: World, person: Person, scratch: Scratch, pool: I32) -> _Usual:
+    log, content = world.log, world.content
+    length = person.counts[0]
+    count, age, year, years = 0.0, 0.0, 0.0, 0
+    for k in range(length):
+        item = person.items[k]
+        count += np.log(1.0 + log.item_events[item])
+        age += _log_ms(person.times[k] - log.item_first[item])
+        if content.year[item] > 0:
+            year += content.year[item]
+            years += 1
+    top_vectors, top_factors = -1e30, -1e30
+    for p in range(pool.shape[0]):
+        top_vectors = max(top_vectors, float(scratch.scores[VECTORS, pool[p]]))
+        top_factors = max(top_factors, float(scratch.scores[FACTORS, pool[p]]))
+    idle = _log_ms(person.now[0] - person.times[0]) if length > 0 else 0.0
+    size = np.sqrt(dot(scratch.vector, scratch.vector) + 1e-12)
+    norm = _interest(world, person, scratch)
+    known = max(1, length)
+    return _Usual(count / known, age / known, year / max(1, years), years, norm, idle, size, top_vectors, top_factors)
+
+
+# Each group goes through the whole pool: handing a world over for every single candidate would cost more than the features.
+@kernel
+def _popularity_features(world: World, pool: I32, x: F32) -> None:
+    pop, log = world.popularity, world.log
+    for p in range(pool.shape[0]):
+        j, row = pool[p], x[p]
+        for h in range(HALF_LIVES):
+            row[h] = np.log(pop.values[h, j] / pop.unit[h] + 0.05)
+        row[COUNT] = np.log(1.0 + log.item_events[j])
+        row[COUNT + 1] = row[1] - row[3]
+        row[COUNT + 2] = row[3] - row[5]
+
+
+@kernel
+def _source_features(scratch: Scratch, usual: _Usual, pool: I32, x: F32) -> None:
+    scores, tops, places = scratch.scores, scratch.largest, scratch.place
+    for p in range(pool.shape[0]):
+        j, row = pool[p], x[p]
+        at = COUNT + 3
+        for source in (PAIRS, PAIRS_FAST, PAIRS_LAST):
+            score = max(0.0, scores[source, j])  # what was disliked speaks against its neighbours: scores may be negative
+            row[at] = np.log(score / (tops[source] + 1e-9) + 1e-3)
+            at += 1
+            if source != PAIRS_LAST:
+                row[at] = np.log(score + 1e-2)
+                at += 1
+        row[at] = np.log(scores[KNN, j] / (tops[KNN] + 1e-9) + 1e-3)
+        row[at + 1] = scores[VECTORS, j] - usual.top_vectors
+        row[at + 2] = scores[FACTORS, j] - usual.top_factors
+        at += 3
+        for s in range(places.shape[0]):
+            place = places[s, j]
+            row[at + s] = 1.0 / np.sqrt(place) if place > 0 else 0.0
+
+
+@kernel
+def _item_features(world: World, person: Person, scratch: Scratch, usual: _Usual, pool: I32, x: F32) -> None:
+    log, content, interest, vector = world.log, world.content, scratch.interest, scratch.vector
+    engagers = world.vectors.engagers
+    now, length = person.now[0], person.counts[0]
+    for p in range(pool.shape[0]):
+        j, row = pool[p], x[p]
+        age = _log_ms(now - log.item_first[j])
+        row[AGE], row[AGE + 1] = age, _log_ms(now - log.item_latest[j])
+        match, own = 0.0, 0
+        for c in range(content.categories.shape[1]):
+            category = content.categories[j, c]
+            if 0 <= category < interest.shape[0]:
+                match += interest[category]
+                own += 1
+        row[AGE + 2] = match / (usual.norm * np.sqrt(own)) if usual.norm > 0 and own > 0 else 0.0
+        row[AGE + 3] = (content.year[j] - usual.year) / 10.0 if usual.years > 0 and content.year[j] > 0 else 0.0
+        row[AGE + 4] = abs(row[COUNT] - usual.log_count) if length > 0 else 0.0
+        row[AGE + 5] = abs(age - usual.log_age) if length > 0 else 0.0
+        row[AGE + 6], row[AGE + 7] = 0.0, 0.0
+        for k in range(length):
+            if person.items[k] == j:
+                row[AGE + 6] = 1.0 if person.liked[k] > 0 else -1.0
+                row[AGE + 7] = 1.0 / (1.0 + _log_ms(now - person.times[k]))
+                break
+        row[AGE + 8], row[AGE + 9] = np.log(1.0 + length), usual.idle
+        product, square = np.float32(0.0), np.float32(1e-12)
+        for d in range(vector.shape[0]):
+            product += vector[d] * engagers[j, d]
+            square += engagers[j, d] * engagers[j, d]
+        row[AGE + 10] = product / (usual.vector * np.sqrt(square))
+
+
+@kernel
+def _last_features(world: World, now: float, last: int, pool: I32, x: F32) -> None:
+    """How far each candidate lies from the item taken last; -1: none was."""
+    x[:, LAST : LAST + 5] = np.float32(0.0)
+    if last < 0:
+        return
+    log, pop, content = world.log, world.popularity, world.content
+    last_count = np.log(1.0 + log.item_events[last])
+    last_popularity = np.log(pop.values[4, last] / pop.unit[4] + 0.05)
+    last_age = _log_ms(now - log.item_first[last])
+    others = 0
+    while others < content.categories.shape[1] and content.categories[last, others] >= 0:
+        others += 1
+    for p in range(pool.shape[0]):
+        j, row = pool[p], x[p]
+        row[LAST] = row[COUNT] - last_count
+        row[LAST + 1] = row[4] - last_popularity
+        row[LAST + 2] = row[AGE] - last_age
+        if content.year[last] > 0 and content.year[j] > 0:
+            row[LAST + 3] = abs(content.year[j] - content.year[last]) / 10.0
+        shared, own = 0.0, 0
+        while own < content.categories.shape[1] and content.categories[j, own] >= 0:
+            for c in range(others):
+                shared += content.categories[j, own] == content.categories[last, c]
+            own += 1
+        row[LAST + 4] = shared / np.sqrt(max(1, own) * max(1, others))
+
+
+@kernel
+def fill_features(world: World, person: Person, scratch: Scratch, count: int) -> None:
     """Set `scratch.x[:count]` to the features of the pool, not yet standardised, and `scratch.offset` to log prior.
 
     Args:
         count: candidates in the pool.
     """
-    log, pop, content = world.log, world.popularity, world.content
-    now = person.now[0]
-    length = person.counts[0]
-    norm = _interest(world, person, scratch)
-    usual_count, usual_age, usual_year, years = 0.0, 0.0, 0.0, 0
-    for k in range(length):
-        item = person.items[k]
-        usual_count += np.log(1.0 + log.item_events[item])
-        usual_age += _log_ms(person.times[k] - log.item_first[item])
-        if content.year[item] > 0:
-            usual_year += content.year[item]
-            years += 1
-    usual_count /= max(1, length)
-    usual_age /= max(1, length)
-    usual_year /= max(1, years)
-    top_vectors, top_factors = np.float32(-1e30), np.float32(-1e30)
-    vector = scratch.vector
-    length_h = np.sqrt(dot(vector, vector) + np.float32(1e-12))
+    pool, x = scratch.pool[:count], scratch.x[:count]
+    usual = _usual(world, person, scratch, pool)
+    _popularity_features(world, pool, x)
+    _source_features(scratch, usual, pool, x)
+    _item_features(world, person, scratch, usual, pool, x)
+    _last_features(world, person.now[0], person.items[0] if person.counts[0] > 0 else -1, pool, x)
     for p in range(count):
-        top_vectors = max(top_vectors, scratch.scores[VECTORS, scratch.pool[p]])
-        top_factors = max(top_factors, scratch.scores[FACTORS, scratch.pool[p]])
-    user_idle = _log_ms(now - person.times[0]) if length > 0 else 0.0
-    tops = scratch.largest
-    for p in range(count):
-        j = scratch.pool[p]
-        x = scratch.x[p]
-        for h in range(HALF_LIVES):
-            x[h] = np.log(pop.values[h, j] / pop.unit[h] + 0.05)
-        at = HALF_LIVES
-        events = log.item_events[j]
-        x[at] = np.log(1.0 + events)
-        x[at + 1] = x[1] - x[3]
-        x[at + 2] = x[3] - x[5]
-        # what was disliked speaks against its neighbours: their scores may be negative
-        x[at + 3] = np.log(max(0.0, scratch.scores[PAIRS, j]) / (tops[PAIRS] + 1e-9) + 1e-3)
-        x[at + 4] = np.log(max(0.0, scratch.scores[PAIRS, j]) + 1e-2)
-        x[at + 5] = np.log(max(0.0, scratch.scores[PAIRS_FAST, j]) / (tops[PAIRS_FAST] + 1e-9) + 1e-3)
-        x[at + 6] = np.log(max(0.0, scratch.scores[PAIRS_FAST, j]) + 1e-2)
-        x[at + 7] = np.log(max(0.0, scratch.scores[PAIRS_LAST, j]) / (tops[PAIRS_LAST] + 1e-9) + 1e-3)
-        x[at + 8] = np.log(scratch.scores[KNN, j] / (tops[KNN] + 1e-9) + 1e-3)
-        x[at + 9] = scratch.scores[VECTORS, j] - top_vectors
-        x[at + 10] = scratch.scores[FACTORS, j] - top_factors
-        at += 11
-        for s in range(scratch.place.shape[0]):
-            place = scratch.place[s, j]
-            x[at + s] = 1.0 / np.sqrt(place) if place > 0 else 0.0
-        at += scratch.place.shape[0]
-        age = _log_ms(now - log.item_first[j])
-        x[at] = age
-        x[at + 1] = _log_ms(now - log.item_latest[j])
-        match, own = 0.0, 0
-        for c in range(content.categories.shape[1]):
-            category = content.categories[j, c]
-            if 0 <= category < scratch.interest.shape[0]:
-                match += scratch.interest[category]
-                own += 1
-        x[at + 2] = match / (norm * np.sqrt(own)) if norm > 0 and own > 0 else 0.0
-        x[at + 3] = (content.year[j] - usual_year) / 10.0 if years > 0 and content.year[j] > 0 else 0.0
-        x[at + 4] = abs(x[HALF_LIVES] - usual_count) if length > 0 else 0.0
-        x[at + 5] = abs(age - usual_age) if length > 0 else 0.0
-        x[at + 6], x[at + 7] = 0.0, 0.0
-        for k in range(length):
-            if person.items[k] == j:
-                x[at + 6] = 1.0 if person.liked[k] > 0 else -1.0
-                x[at + 7] = 1.0 / (1.0 + _log_ms(now - person.times[k]))
-                break
-        x[at + 8] = np.log(1.0 + length)
-        x[at + 9] = user_idle
-        engagers = world.vectors.engagers[j]
-        x[at + 10] = dot(vector, engagers) / (length_h * np.sqrt(dot(engagers, engagers) + np.float32(1e-12)))
-        for f in range(5):
-            x[at + 11 + f] = 0.0
-        if length > 0:
-            last = person.items[0]
-            x[at + 11] = x[HALF_LIVES] - np.log(1.0 + log.item_events[last])
-            x[at + 12] = x[4] - np.log(pop.values[4, last] / pop.unit[4] + 0.05)
-            x[at + 13] = age - _log_ms(now - log.item_first[last])
-            if content.year[last] > 0 and content.year[j] > 0:
-                x[at + 14] = abs(content.year[j] - content.year[last]) / 10.0
-            shared, others = 0.0, 0
-            for c in range(content.categories.shape[1]):
-                others += content.categories[last, c] >= 0
-                for d in range(content.categories.shape[1]):
-                    shared += content.categories[j, d] >= 0 and content.categories[j, d] == content.categories[last, c]
-            x[at + 15] = shared / np.sqrt(max(1, own) * max(1, others))
-        scratch.offset[p] = scratch.log_prior[j]
+        scratch.offset[p] = scratch.log_prior[pool[p]]

@@ -1,6 +1,7 @@
 """ISGD: incremental matrix factorisation of positive feedback alone (Vinagre, Jorge & Gama, 2014).
 
-err = 1 - p_u . q_i; p_u += lr * (err * q_i - l2 * p_u); q_i += lr * (err * p_u - l2 * q_i). The floor: without negatives every item is
+err = 1 - p_u . q_i; p_u += lr * (err * q_i - l2 * p_u); q_i += lr * (err * p_u - l2 * q_i). The floor: without negatives every
+item is
 pulled towards every user. Kept as the comparison that the literature uses.
 """
 

@@ -4,9 +4,11 @@ h_u = s * P_u + sum_{k<m} gamma^k In[a_k] / sqrt(sum_k gamma^2k)   (a_0 is the n
 z_j = h_u . Out_j + b_j + logq * log prior_j,  prior = decayed popularity mixed with uniform
 
 Trained by sampled softmax on each event: the item taken against negatives of the same moment (half from the newest events, half
-uniform), which together follow the prior, so a negative's logit carries no log prior (logQ correction, Bengio & Senecal, 2008; Yi et
+uniform), which together follow the prior, so a negative's logit carries no log prior (logQ correction, Bengio & Senecal, 2008;
+Yi et
 al., 2019) but -log of their number. Adagrad with one slowly forgetting accumulator per row. Each event is followed by a few replays
-of past events, recent ones preferred, with the history they had then (session-aware averaging as in FPMC and Fossil; He & McAuley, 2016).
+of past events, recent ones preferred, with the history they had then (session-aware averaging as in FPMC and Fossil; He &
+McAuley, 2016).
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class ItemVectors(NamedTuple):
 
 
 class VectorRates(NamedTuple):
-    """lr: Adagrad step. l2: shrinkage. gamma: recency. personal: weight s of the user's own vector (0: none). logq: of log prior."""
+    """lr: Adagrad step. l2: shrinkage. gamma: recency. personal: weight s of the user's own vector (0: none). logq: of log
+    prior."""
 
     lr: float
     l2: float
@@ -116,8 +119,17 @@ def _descend(row: F32, squares: F32, at: int, gradient: F32, scale: float, rates
 
 @kernel
 def learn_item_vectors(
-    vectors: ItemVectors, user: int, history: I32, liked: F32, item: int, log_prior: float, negatives: I32, rates: VectorRates,
-    h: F32, back: F32, logits: F32,
+    vectors: ItemVectors,
+    user: int,
+    history: I32,
+    liked: F32,
+    item: int,
+    log_prior: float,
+    negatives: I32,
+    rates: VectorRates,
+    h: F32,
+    back: F32,
+    logits: F32,
 ) -> None:
     """One step of sampled softmax for `item` taken by somebody with this history.
 
@@ -151,9 +163,7 @@ def learn_item_vectors(
         vectors.bias[j] -= np.float32(rates.lr) * pull / np.sqrt(vectors.bias_sq[j] + _EPSILON)
     share = 1.0 / norm
     for k in range(history.shape[0]):
-        _descend(
-            vectors.inward[history[k]], vectors.inward_sq, history[k], back, share if liked[k] > 0 else -share, rates
-        )
+        _descend(vectors.inward[history[k]], vectors.inward_sq, history[k], back, share if liked[k] > 0 else -share, rates)
         share *= rates.gamma
     if user >= 0 and rates.personal > 0:
         _descend(vectors.personal[user], vectors.personal_sq, user, back, rates.personal, rates)

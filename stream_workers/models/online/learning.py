@@ -64,7 +64,15 @@ def log_prior_of(world: World, item: int, items: int) -> float:
 
 @kernel
 def learn_event(
-    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, time: float, weight: float
+    world: World,
+    person: Person,
+    scratch: Scratch,
+    numbers: Numbers,
+    half_lives: F64,
+    items: int,
+    item: int,
+    time: float,
+    weight: float,
 ) -> None:
     """Every model learns that the person asked for (see `ask_for`) took `item`; then the log does.
 
@@ -91,7 +99,9 @@ def learn_event(
             )
         prior = log_prior_of(world, item, items)
         negatives = scratch.negatives[: numbers.mf_negatives]
-        drawn = draw_negatives(log, log.total[0], items, item, numbers.negatives_window, numbers.recent_share, world.dice, negatives)
+        drawn = draw_negatives(
+            log, log.total[0], items, item, numbers.negatives_window, numbers.recent_share, world.dice, negatives
+        )
         learn_softmax_mf(
             world.softmax_mf, user, item, prior, negatives[:drawn], FactorRates(numbers.mf_lr, numbers.mf_l2, numbers.mf_logq),
             scratch.back, scratch.blended,
@@ -137,15 +147,23 @@ def _replay(world: World, scratch: Scratch, numbers: Numbers, items: int) -> Non
     found = history_before(log, log.prev_user[at], scratch.replay_items, scratch.replay_times, scratch.replay_liked)
     depth = min(found, numbers.vector_depth)
     _learn_vectors(
-        world, scratch, numbers, items, log.user[at], scratch.replay_items[:depth], scratch.replay_liked[:depth], log.item[at], moment,
-        log.log_prior[at],
+        world, scratch, numbers, items, log.user[at], scratch.replay_items[:depth], scratch.replay_liked[:depth], log.item[at],
+        moment, log.log_prior[at],
     )  # fmt: skip
 
 
 @kernel
 def predict_event(
-    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, wanted: Any,
-    ranks: I32, top: I32,
+    world: World,
+    person: Person,
+    scratch: Scratch,
+    numbers: Numbers,
+    half_lives: F64,
+    items: int,
+    item: int,
+    wanted: Any,
+    ranks: I32,
+    top: I32,
 ) -> int:
     """Rank the item that the person is about to take by every model, and teach the blend.
 
@@ -190,7 +208,9 @@ def predict_event(
 
 
 @kernel
-def score_pool(world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, learning: bool) -> int:
+def score_pool(
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, learning: bool
+) -> int:
     """Pool, features, and the scores of both blends into `scratch.blended` and `scratch.linear`.
 
     Args:
@@ -202,7 +222,7 @@ def score_pool(world: World, person: Person, scratch: Scratch, numbers: Numbers,
     count = propose(world, person, scratch, numbers, items)
     if count == 0:
         return 0
-    fill_features(world, person, scratch, half_lives, count)
+    fill_features(world, person, scratch, count)
     x = scratch.x[:count]
     if learning:
         learn_scale(world.blend, x, scratch.gradient)
@@ -238,9 +258,7 @@ def _predict_blend(
     for e in range(scratch.network.shape[0]):
         errors = scratch.network[e, :count]
         softmax_errors(errors, target)
-        learn_network(
-            world.blend, e, x, errors, scratch.hidden[e], scratch.gradient, numbers.blend_lr, numbers.blend_warm_lr
-        )
+        learn_network(world.blend, e, x, errors, scratch.hidden[e], scratch.gradient, numbers.blend_lr, numbers.blend_warm_lr)
     softmax_errors(scratch.linear[:count], target)
     learn_linear(world.blend, x, scratch.linear[:count], bucket_of(person.counts[0]), scratch.gradient, numbers.linear_lr)
     return count
@@ -259,9 +277,24 @@ def _list(person: Person, scratch: Scratch, model: int, scores: F32, floor: floa
 
 @kernel
 def advance_events(
-    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items_before: int, users: I32, items: I32,
-    times: F64, weights: F32, asked: Any, wanted: Any, out_events: I64, out_ranks: I32, out_top: I32, out_facts: I32,
-    out_age: F64, out_popular: F32,
+    world: World,
+    person: Person,
+    scratch: Scratch,
+    numbers: Numbers,
+    half_lives: F64,
+    items_before: int,
+    users: I32,
+    items: I32,
+    times: F64,
+    weights: F32,
+    asked: Any,
+    wanted: Any,
+    out_events: I64,
+    out_ranks: I32,
+    out_top: I32,
+    out_facts: I32,
+    out_age: F64,
+    out_popular: F32,
 ) -> int:
     """Predict and learn E events in order.
 

@@ -26,7 +26,7 @@ def dot(a: F32, b: F32) -> float:
     total = np.float32(0.0)
     for i in range(a.shape[0]):
         total += a[i] * b[i]
-    return total
+    return float(total)
 
 
 @kernel
@@ -48,12 +48,14 @@ def logarithms(values: F32, bits: I32, out: F32) -> None:
 
 @kernel
 def grown(t: float, landmark: F64, half_life: float, decayed: F32) -> float:
-    """The weight at time t of forward decay (Cormode et al., 2009): 2^((t - landmark) / half_life), so nothing else is ever touched.
+    """The weight at time t of forward decay (Cormode et al., 2009): 2^((t - landmark) / half_life), so nothing else is ever
+    touched.
 
     When the exponent becomes too large the landmark moves to t and all of `decayed` is brought down, once in 60 half-lives.
 
     Args:
-        t, half_life: ms. landmark: float64[1], NaN before the first event. decayed: float32, the sums in that unit, changed in place.
+        t, half_life: ms. landmark: float64[1], NaN before the first event. decayed: float32, the sums in that unit, changed in
+            place.
     """
     if np.isnan(landmark[0]):
         landmark[0] = t

@@ -81,8 +81,9 @@ def priors(pop: Popularity, row: int, out: F32) -> None:
     n = out.shape[0]
     scale = np.float32(0.5 / max(pop.sums[row], 1e-30))
     base = np.float32(0.5 / n)
+    values = pop.values[row]
     for j in range(n):
-        out[j] = scale * pop.values[row, j] + base
+        out[j] = scale * values[j] + base
 
 
 def new_popularity(half_lives: int, items: int) -> Popularity:

@@ -85,7 +85,7 @@ class Scoreboard:
         self._keep(values, top, flags)
         self._counts[0] += len(flags)
         self._counts[1:-1] += flags.sum(axis=0)
-        self._counts[-1] = max(self._counts[-1], int(outcome.items_seen[-1]))
+        self._counts[-1] = outcome.items_seen[-1]
 
     def report(
         self,

@@ -89,7 +89,8 @@ def mean_listed(item_events: I32, top: I32, out: F32) -> None:
 def best_again(
     scores: F32, floor: float, k: int, marks: I64, stamp: int, heap_scores: F32, known: I32, known_count: I64, out: I32
 ) -> int:
-    """`best`, made faster by the list of an earlier call, perhaps for somebody else: the best k score at least as much as k items of
+    """`best`, made faster by the list of an earlier call, perhaps for somebody else: the best k score at least as much as k
+    items of
     that list do, so that hardly any item needs a second look. The answer does not depend on the list.
 
     Args:

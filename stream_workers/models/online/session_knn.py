@@ -26,68 +26,96 @@ class KnnScratch(NamedTuple):
 
 @kernel
 def score_session_knn(
-    log: EventLog, scratch: KnnScratch, user: int, history: I32, liked: F32, now: float, depth: int, occurrences: int, neighbours: int,
-    window: int, decay: float, tau: float, distance: float, back: float, out: F32,
+    log: EventLog,
+    scratch: KnnScratch,
+    user: int,
+    history: I32,
+    liked: F32,
+    now: float,
+    depth: int,
+    occurrences: int,
+    neighbours: int,
+    window: int,
+    decay: float,
+    tau: float,
+    distance: float,
+    back: float,
+    out: F32,
 ) -> float:
     """Add scores to float32[n]; `tau` in ms, the other names as in the module.
 
     Returns:
         The largest score.
     """  # fmt: skip
+    found = _neighbours(log, scratch, user, history, liked, now, depth, occurrences, decay, tau)
+    threshold = _kth_largest(scratch.similarity, scratch.touched, found, neighbours)
+    largest = 0.0
+    for k in range(found):
+        v = scratch.touched[k]
+        vote = scratch.similarity[v]
+        scratch.similarity[v] = 0.0
+        if vote >= threshold:
+            largest = max(largest, _votes(log, log.next_user, scratch.match[v], vote, window, distance, out))
+            largest = max(largest, _votes(log, log.prev_user, scratch.match[v], vote * back, window, distance, out))
+    return largest
+
+
+@kernel
+def _neighbours(
+    log: EventLog,
+    scratch: KnnScratch,
+    user: int,
+    history: I32,
+    liked: F32,
+    now: float,
+    depth: int,
+    occurrences: int,
+    decay: float,
+    tau: float,
+) -> int:
+    """Fill `scratch` with who took the same items; how many they are."""  # fmt: skip
     mask, first = log.item.shape[0] - 1, oldest(log)
     similarity, match, touched = scratch.similarity, scratch.match, scratch.touched
     found = 0
     share = 1.0
     for k in range(min(depth, history.shape[0])):
         a = history[k]
-        if liked[k] > 0:
-            rarity = share / np.log(2.0 + log.item_events[a])
-            e = log.item_last[a]
-            looked = 0
-            while e >= first and looked < occurrences and found < touched.shape[0]:
-                at = e & mask
-                v = log.user[at]
-                if v >= 0 and v != user:
-                    if similarity[v] == 0.0:
-                        touched[found] = v
-                        found += 1
-                        match[v] = e
-                    similarity[v] += np.float32(rarity / (1.0 + max(0.0, now - log.time[at]) / tau))
-                looked += 1
-                e = log.prev_item[at]
+        rarity = share / np.log(2.0 + log.item_events[a])
+        e = log.item_last[a] if liked[k] > 0 else -1
+        looked = 0
+        while e >= first and looked < occurrences and found < touched.shape[0]:
+            at = e & mask
+            v = log.user[at]
+            if v >= 0 and v != user:
+                if similarity[v] == 0.0:
+                    touched[found] = v
+                    found += 1
+                    match[v] = e
+                similarity[v] += np.float32(rarity / (1.0 + max(0.0, now - log.time[at]) / tau))
+            looked += 1
+            e = log.prev_item[at]
         share *= decay
-    threshold = _kth_largest(similarity, touched, found, neighbours)
+    return found
+
+
+@kernel
+def _votes(log: EventLog, chain: I64, match: int, vote: float, window: int, distance: float, out: F32) -> float:
+    """Add one neighbour's votes along `chain` (next or previous events of the user); the largest score that came of it."""
+    mask, first = log.item.shape[0] - 1, oldest(log)
+    fading = np.float32(vote)
+    step = np.float32(np.exp(-1.0 / distance))
     largest = np.float32(0.0)
-    for k in range(found):
-        v = touched[k]
-        vote = similarity[v]
-        similarity[v] = 0.0
-        if vote < threshold:
-            continue
-        fading = np.float32(1.0)
-        step = np.float32(np.exp(-1.0 / distance))
-        e = log.next_user[match[v] & mask]
-        for _ in range(window):
-            if e < first:
-                break
-            fading *= step
-            at = e & mask
-            if log.weight[at] > 0 and log.item[at] >= 0:
-                out[log.item[at]] += vote * fading
-                largest = max(largest, out[log.item[at]])
-            e = log.next_user[at]
-        fading = np.float32(back)
-        e = log.prev_user[match[v] & mask]
-        for _ in range(window):
-            if e < first:
-                break
-            fading *= step
-            at = e & mask
-            if log.weight[at] > 0 and log.item[at] >= 0:
-                out[log.item[at]] += vote * fading
-                largest = max(largest, out[log.item[at]])
-            e = log.prev_user[at]
-    return largest
+    e = chain[match & mask]
+    for _ in range(window):
+        if e < first:
+            break
+        fading *= step
+        at = e & mask
+        if log.weight[at] > 0 and log.item[at] >= 0:
+            out[log.item[at]] += fading
+            largest = max(largest, out[log.item[at]])
+        e = chain[at]
+    return float(largest)
 
 
 @kernel

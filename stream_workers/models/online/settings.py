@@ -1,7 +1,8 @@
-"""The numbers of the online models. The defaults serve films, news and shop sessions; `freshet tune` finds others for one stream."""
+"""The numbers of the online models. The defaults are for streams of any kind; `freshet tune` finds others for one stream."""
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import NamedTuple, Self
 
 from schemas.errors import InvalidSettings
@@ -38,13 +39,13 @@ class BankSettings(NamedTuple):
     covisit_back: float = 0.4
     covisit_power_from: float = 0.4
     covisit_power_to: float = 0.0
-    covisit_neighbours: int = 256
+    covisit_neighbours: int = 128
     knn_depth: int = 10
     knn_occurrences: int = 200
     knn_neighbours: int = 100
     knn_window: int = 15
     knn_decay: float = 0.8
-    knn_tau: float = 300.0 * DAY_MS
+    knn_tau: float = 200.0 * DAY_MS
     knn_distance: float = 8.0
     knn_back: float = 0.7
     vector_size: int = 32
@@ -69,7 +70,7 @@ class BankSettings(NamedTuple):
     negatives_window: int = 1000
     recent_share: float = 0.5
     pool: int = 50
-    hidden: int = 32
+    hidden: int = 64
     networks: int = 2
     blend_lr: float = 1e-3
     blend_warm_lr: float = 5e-3
@@ -102,13 +103,14 @@ def _like(name: str, value: object, default: object) -> object:
     """The value in the default's type."""
     if isinstance(default, tuple) and isinstance(value, list | tuple):
         return tuple(_like(name, part, default[0]) for part in value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(default, bool) and isinstance(value, bool):
-        return value
-    if type(default) is int and number and float(value) == int(value):  # type: ignore[arg-type]
-        return int(value)  # type: ignore[call-overload]
-    if type(default) is float and number and abs(float(value)) < float("inf"):  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
+    if isinstance(value, bool) or isinstance(default, bool):
+        if isinstance(value, bool) and isinstance(default, bool):
+            return value
+    elif isinstance(value, int | float) and isfinite(value):
+        if isinstance(default, float):
+            return float(value)
+        if isinstance(default, int) and value == int(value):
+            return int(value)
     raise InvalidSettings(f"model setting {name}={value!r}: expected something like {default!r}")
 
 

@@ -1,7 +1,8 @@
 """Incremental matrix factorisation by sampled softmax with log-popularity correction.
 
 z_j = p_u . q_j + b_j + logq * log prior_j. One event: cross-entropy of the item taken against negatives of the same moment, whose
-logits are p_u . q_j + b_j - log(count), because together they are drawn like the prior (logQ correction, Yi et al., 2019; online matrix
+logits are p_u . q_j + b_j - log(count), because together they are drawn like the prior (logQ correction, Yi et al., 2019;
+online matrix
 factorisation, Rendle & Schmidt-Thieme, 2008). Plain gradient descent: vectors keep moving with the stream.
 """
 

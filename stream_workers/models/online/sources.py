@@ -19,7 +19,15 @@ from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, 
 
 # Candidates come from four popularities (rows of the half-lives: about an hour, a day, four days, two months) and five models.
 POPULAR: Final = (1, 3, 4, 6)
-SOURCES: Final = (*(f"popularity_{row}" for row in POPULAR), "co_visitation", "co_visitation_fast", "co_visitation_last", "session_knn", "item_vectors", "softmax_mf")
+SOURCES: Final = (
+    *(f"popularity_{row}" for row in POPULAR),
+    "co_visitation",
+    "co_visitation_fast",
+    "co_visitation_last",
+    "session_knn",
+    "item_vectors",
+    "softmax_mf",
+)
 _MODEL_ROWS: Final = (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS)
 _TIE: Final = np.float32(1e-4)  # of the prior: orders items that a source knows nothing of
 
@@ -46,13 +54,14 @@ def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbe
     row = leading_half_life(pop)
     prior, log_prior = scratch.prior[:items], scratch.log_prior[:items]
     priors(pop, row, prior)
-    for j in range(items):
-        scratch.scores[PAIRS, j] = prior[j]
-    logarithms(scratch.scores[PAIRS, :items], scratch.scores[PAIRS, :items].view(np.int32), log_prior)
+    first = scratch.scores[PAIRS, :items]
+    first[:] = prior
+    logarithms(first, first.view(np.int32), log_prior)
     history, liked = person.items[: person.counts[0]], person.liked[: person.counts[0]]
     for source in (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN):
+        ties = scratch.scores[source, :items]
         for j in range(items):
-            scratch.scores[source, j] = _TIE * prior[j]
+            ties[j] = _TIE * prior[j]
     unit = _unit(world.pairs, person.now[0], numbers.covisit_half_life)
     for row in (PAIRS, PAIRS_FAST):
         pairs = world.pairs if row == PAIRS else world.pairs_fast
@@ -86,9 +95,7 @@ def _unit(pairs: CoVisitation, now: float, half_life: float) -> float:
 @kernel
 def vector_rates(numbers: Numbers) -> VectorRates:
     """The rates of the item vectors."""
-    return VectorRates(
-        numbers.vector_lr, numbers.vector_l2, numbers.vector_gamma, numbers.vector_personal, numbers.vector_logq
-    )
+    return VectorRates(numbers.vector_lr, numbers.vector_l2, numbers.vector_gamma, numbers.vector_personal, numbers.vector_logq)
 
 
 @kernel

@@ -85,7 +85,8 @@ class Scratch(NamedTuple):
         known: int32[S + M, P], known_count: int64[S + M], longer lists of the last call, see `best_again`.
         place: int32[S, I], 1 + place in each source's list, 0 elsewhere.
         pool: int32[P]; in_pool: int64[I], 1 + place in the pool, 0 elsewhere. pool_count: int64[1].
-        x: float32[P, F]. offset, blended, linear: float32[P]; network: float32[E, P]. hidden: float32[E, P, H]. gradient: float32[T].
+        x: float32[P, F]. offset, blended, linear: float32[P]; network: float32[E, P]. hidden: float32[E, P, H]. gradient:
+            float32[T].
         vector, back: float32[k]. negatives: int32[N]. ranks: int64[R].
         replay_items, replay_times, replay_liked: a past history.
         interest: float32[C], share of each category in the history.
