@@ -14,7 +14,9 @@ from rich.table import Table
 
 from benchmarks.row import Row
 
-ALL = ("worker_throughput", "freshness", "recommend", "store_bytes")
+ALL = (
+    "worker_throughput", "freshness", "recommend", "store_bytes", "online_throughput", "replay_throughput", "mf_cost",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -64,6 +64,11 @@ def events(count: int, users: int, seed: int = 2, start_ms: int | None = None) -
         yield ("clicks" if click else "views", f"user{user}", orjson.dumps(value))
 
 
+def compile_models() -> None:
+    """Have the kernels of the online models in numba's cache before any clock runs."""
+    subprocess.run([sys.executable, "-m", "stream_workers.compiling"], check=True)
+
+
 class Rig:
     """Servers and processes of one benchmark."""
 
@@ -99,9 +104,9 @@ class Rig:
         self._processes.append(process)
         return process
 
-    def worker(self) -> subprocess.Popen[bytes]:
+    def worker(self, **settings: Any) -> subprocess.Popen[bytes]:
         """Start a worker, wait until it owns its partitions."""
-        process = self.spawn("-m", "ops.cli", "worker")
+        process = self.spawn("-m", "ops.cli", "worker", **settings)
         wait_until(lambda: process.poll() is not None or any(self.redis.scan_iter("worker:*")), 60, "the worker to start")
         return process
 

@@ -302,3 +302,73 @@ def test_a_message_of_another_partition_is_refused() -> None:
 
 def test_every_row_attribute_is_encoded() -> None:
     assert set(InteractionColumns._fields) == {"partition", "user_ids", "item_ids", "context_table", *ROW_COLUMNS}
+
+
+def test_topics_that_are_read_ahead_of_each_other_are_merged_too() -> None:
+    merge = InteractionMerge(range(1), {})
+    merge.add(0, 0, columns([10, 30, 50, 70]))
+    merge.add(0, 1, columns([20, 40], topic=VIEWS))
+    taken = merge.take(100)
+    assert taken is not None
+    assert taken.timestamps.tolist() == [10, 20, 30, 40]  # the views may still go on with 45
+    assert merge.silent() == [(0, VIEWS)]
+    assert times_of(drained(merge)) == [50, 70]
+    assert merge.marks == {"clicks:0": 3, "views:0": 1, "interactions:0": 1}
+
+
+def test_nobody_waits_for_a_topic_that_nobody_uses() -> None:
+    merge = InteractionMerge(range(1), {})
+    merge.add(0, 0, columns([10, 20]))
+    assert times_of([merge.take(100) or pytest.fail("nothing")]) == [10, 20]
+    known = InteractionMerge(range(1), {"views:0": 5})
+    known.add(0, 0, columns([10, 20]))
+    assert known.take(100) is None, "there were views before the restart"
+
+
+def test_forgetting_stands_between_what_came_before_and_after_whatever_the_topics() -> None:
+    merge = InteractionMerge(range(2), {})
+    merge.add(0, 0, columns([500]))
+    merge.add(0, 1, columns([10, 900], topic=VIEWS))
+    gone = columns([0], topic=USERS)._replace(types=np.array([FORGET], np.uint8), items=np.array([-1]))
+    merge.add(0, 2, gone)
+    merge.add(0, 3, columns([20], first=1))
+    merge.add(0, 4, columns([30], topic=VIEWS, first=2))
+    merge.add(1, 0, columns([100], partition=1))
+    types, times = [], []
+    for part in drained(merge, limit=2):
+        types += part.types.tolist()
+        times += part.timestamps.tolist()
+    assert times[:5] == [10, 100, 500, 900, 0]
+    assert sorted(times[5:]) == [20, 30]
+    assert types.index(FORGET) == 4
+    assert merge.marks["users:0"] == 0
+
+
+@MANY
+@given(
+    st.lists(st.tuples(st.sampled_from([VIEWS, CLICKS, FEEDBACK]), st.integers(1, 5)), max_size=20), st.integers(1, 9), st.data()
+)
+def test_every_row_of_every_topic_is_taken_exactly_once_wherever_it_restarts(
+    runs: list[tuple[str, int]], size: int, data: st.DataObject
+) -> None:
+    messages, sent = [], dict.fromkeys((VIEWS, CLICKS, FEEDBACK), 0)
+    for topic, count in runs:
+        times = data.draw(st.lists(st.integers(0, 50), min_size=count, max_size=count))
+        messages.append(columns(times, topic=topic, first=sent[topic]))
+        sent[topic] += count
+    marks: dict[str, int] = {}
+    taken = 0
+    for _ in range(len(messages) * 5 + 1):
+        merge = InteractionMerge(range(1), marks)
+        first = marks.get("interactions:0", -1) + 1
+        for offset in range(first, min(first + data.draw(st.integers(1, 4)), len(messages))):
+            merge.add(0, offset, messages[offset])
+        merge.release(merge.waiting())
+        part = merge.take(size)
+        taken += len(part.users) if part is not None else 0
+        marks = dict(merge.marks)
+    while (part := merge.take(size)) is not None:
+        taken += len(part.users)
+    assert taken <= sum(sent.values())
+    assert all(merge.marks.get(f"{topic}:0", -1) <= count - 1 for topic, count in sent.items())
+    assert taken == sum(merge.marks.get(f"{topic}:0", -1) + 1 for topic in sent)

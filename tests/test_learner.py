@@ -16,6 +16,7 @@ from stream_workers.handlers.interaction_merge import Merged
 from stream_workers.handlers.interactions import FORGET
 from stream_workers.handlers.learning_stage import LearningStage
 from stream_workers.learner_shelf import LearnerShelf
+from stream_workers.learner_thread import StageThread
 from stream_workers.models.online.context_popularity import PREFIX
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
@@ -205,3 +206,25 @@ def test_who_watches_the_catalogue_sees_every_change() -> None:
     catalogue.apply(b"1", None)
     catalogue.apply(None, b'{"item_id": "3", "title": "Alien"}')
     assert changed == {"2", "3"}
+
+
+def test_the_year_of_the_catalogue_is_told_with_the_title() -> None:
+    catalogue = Catalogue()
+    catalogue.apply(None, b'{"item_id": "1", "title": "Alien", "attributes": {"year": 1979}}')
+    catalogue.apply(None, b'{"item_id": "2", "title": "Alien", "attributes": {"year": "1979"}}')
+    catalogue.apply(None, b'{"item_id": "3", "attributes": {"year": 10000}}')
+    assert [catalogue[str(n)].dated_title for n in (1, 2, 3)] == ["Alien (1979)", "Alien", None]
+
+
+# --- the thread -----------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_failure_nothing_more_is_done_in_the_thread_of_the_models() -> None:
+    thread, done = StageThread(), list[int]()
+    tasks = [thread.submit(done.append, 1), thread.submit(divmod, 1, 0), thread.submit(done.append, 2)]
+    tasks[0].result(5)
+    for late in tasks[1:]:
+        with pytest.raises(ZeroDivisionError):
+            late.result(5)
+    assert done == [1]
+    thread.close()

@@ -7,13 +7,16 @@ import random
 import time
 
 import pytest
+from faust.types import TP
 
 import stream_workers.learner as learner_module
 import stream_workers.learner_commits as commits_module
 import stream_workers.learner_feed as feed_module
 from feature_store.keys import MODEL_INDEX, MODEL_PREFIX
 from feature_store.page_format import unpack_index
+from schemas.topics import VIEWS
 from stream_workers.handlers.interactions import encode_interactions, rows_of
+from stream_workers.runtime import Runtime
 from tests.learner_world import LearnerWorld, learning, until
 
 
@@ -212,3 +215,15 @@ async def test_patience_with_a_stuck_user_stage_ends_and_is_not_spent_again(capl
         await world.settle()
         assert first > 0.5 + 0.3 > time.monotonic() - started
         assert caplog.text.count("behind their log") == 1
+
+
+# --- who learns -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("may", "partition", "learns"), [(True, 0, True), (True, 1, False), (False, 0, False)])
+async def test_the_owner_of_the_first_partition_learns_if_it_may(may: bool, partition: int, learns: bool) -> None:
+    world = LearnerWorld(2, learner=may)
+    runtime = Runtime(world.services, world.learner)
+    await runtime.assign({TP(VIEWS, partition)})
+    assert (world.learner.report() is not None) == learns
+    await runtime.stop()

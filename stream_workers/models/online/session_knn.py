@@ -49,15 +49,11 @@ def score_session_knn(
     """  # fmt: skip
     found = _neighbours(log, scratch, user, history, liked, now, depth, occurrences, decay, tau)
     threshold = _kth_largest(scratch.similarity, scratch.touched, found, neighbours)
-    largest = 0.0
+    forward = _vote(log, scratch, found, threshold, log.next_user, 1.0, window, distance, out)
+    backward = _vote(log, scratch, found, threshold, log.prev_user, back, window, distance, out)
     for k in range(found):
-        v = scratch.touched[k]
-        vote = scratch.similarity[v]
-        scratch.similarity[v] = 0.0
-        if vote >= threshold:
-            largest = max(largest, _votes(log, log.next_user, scratch.match[v], vote, window, distance, out))
-            largest = max(largest, _votes(log, log.prev_user, scratch.match[v], vote * back, window, distance, out))
-    return largest
+        scratch.similarity[scratch.touched[k]] = 0.0
+    return max(forward, backward)
 
 
 @kernel
@@ -99,22 +95,37 @@ def _neighbours(
 
 
 @kernel
-def _votes(log: EventLog, chain: I64, match: int, vote: float, window: int, distance: float, out: F32) -> float:
-    """Add one neighbour's votes along `chain` (next or previous events of the user); the largest score that came of it."""
+def _vote(
+    log: EventLog,
+    scratch: KnnScratch,
+    found: int,
+    threshold: float,
+    chain: I64,
+    weight: float,
+    window: int,
+    distance: float,
+    out: F32,
+) -> float:
+    """Add the votes of all neighbours along `chain` (next or previous events of each); the largest score that came of it."""
     mask, first = log.item.shape[0] - 1, oldest(log)
-    fading = np.float32(vote)
+    items, weights = log.item, log.weight
     step = np.float32(np.exp(-1.0 / distance))
     largest = np.float32(0.0)
-    e = chain[match & mask]
-    for _ in range(window):
-        if e < first:
-            break
-        fading *= step
-        at = e & mask
-        if log.weight[at] > 0 and log.item[at] >= 0:
-            out[log.item[at]] += fading
-            largest = max(largest, out[log.item[at]])
-        e = chain[at]
+    for k in range(found):
+        v = scratch.touched[k]
+        if scratch.similarity[v] < threshold:
+            continue
+        vote = scratch.similarity[v] * np.float32(weight)
+        e = chain[scratch.match[v] & mask]
+        for _ in range(window):
+            if e < first:
+                break
+            vote *= step
+            at = e & mask
+            if weights[at] > 0 and items[at] >= 0:
+                out[items[at]] += vote
+                largest = max(largest, out[items[at]])
+            e = chain[at]
     return float(largest)
 
 
