@@ -20,7 +20,7 @@ from stream_workers.models.online.flat import flattened, unflattened
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.learning import advance_events, score_pool
 from stream_workers.models.online.settings import BankSettings, Numbers
-from stream_workers.models.online.sources import SOURCES, score_sources
+from stream_workers.models.online.sources import SOURCES, propose, score_sources
 from stream_workers.models.online.world import (
     CATEGORIES,
     LISTED,
@@ -147,7 +147,9 @@ class ModelBank:
         if items == 0:
             return Proposal([], np.zeros(0, np.float32), {}, self.trained, self.learnt)
         score_sources(self._world, person, self._scratch, self._numbers, self._half_lives, items)
-        count = score_pool(self._world, person, self._scratch, self._numbers, self._half_lives, items, False)
+        count = propose(self._world, person, self._scratch, self._numbers, items)
+        if count > 0:
+            score_pool(self._world, person, self._scratch, count, False)
         scores = self._scratch.blended[:count]
         order = np.argsort(-scores, kind="stable")[:k]
         pool = self._scratch.pool[:count][order]

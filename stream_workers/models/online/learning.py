@@ -29,7 +29,7 @@ from stream_workers.models.online.popularity import judge_half_lives, leading_ha
 from stream_workers.models.online.selection import best, best_again, mean_listed, rank_of
 from stream_workers.models.online.settings import Numbers
 from stream_workers.models.online.softmax_mf import learn_softmax_mf
-from stream_workers.models.online.sources import ask_for, propose, score_sources, vector_rates
+from stream_workers.models.online.sources import POPULAR, ask_for, propose, score_sources, vector_rates
 from stream_workers.models.online.world import (
     ALL_TIME,
     BLEND,
@@ -191,10 +191,13 @@ def predict_event(
     pairs_row = PAIRS if world.merit[0] >= world.merit[1] else PAIRS_FAST
     for side in range(2):
         world.merit[side] = 0.999 * world.merit[side] + 1.0 / (10.0 + (slow if side == 0 else fast))
+    candidates = propose(world, person, scratch, numbers, items)
     for model, row in ((CO_VISITATION, pairs_row), (SESSION_KNN, KNN), (SOFTMAX_MF, FACTORS), (ITEM_VECTORS, VECTORS)):
         if wanted[model]:
             ranks[model] = rank_of(scratch.scores[row, :items], item, taken, count)
-            _list(person, scratch, model, scratch.scores[row, :items], -1e30, top[model])
+            source = len(POPULAR) + row  # that it proposed candidates by these scores gave its list
+            for k in range(LISTED):
+                top[model, k] = scratch.found[source, k] if k < scratch.found_count[source] else -1
     for model in (ISGD, BPR):
         if wanted[model]:
             factors = world.isgd if model == ISGD else world.bpr
@@ -204,24 +207,17 @@ def predict_event(
             _list(person, scratch, model, scores, -1e30, top[model])
     if not (wanted[LINEAR] or wanted[BLEND]):
         return 0
-    return _predict_blend(world, person, scratch, numbers, half_lives, items, item, ranks, top)
+    return _predict_blend(world, person, scratch, numbers, items, item, candidates, ranks, top)
 
 
 @kernel
-def score_pool(
-    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, learning: bool
-) -> int:
-    """Pool, features, and the scores of both blends into `scratch.blended` and `scratch.linear`.
+def score_pool(world: World, person: Person, scratch: Scratch, count: int, learning: bool) -> None:
+    """Features of the pool and the scores of both blends, into `scratch.blended` and `scratch.linear`.
 
     Args:
+        count: candidates in the pool, see `propose`; at least one.
         learning: whether the standardisation takes this pool in.
-
-    Returns:
-        Candidates in the pool.
     """
-    count = propose(world, person, scratch, numbers, items)
-    if count == 0:
-        return 0
     fill_features(world, person, scratch, count)
     x = scratch.x[:count]
     if learning:
@@ -235,14 +231,13 @@ def score_pool(
         for p in range(count):
             blended[p] += scratch.network[e, p] / np.float32(networks)
     linear_scores(world.blend, x, scratch.offset, bucket_of(person.counts[0]), scratch.linear[:count])
-    return count
 
 
 @kernel
 def _predict_blend(
-    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, ranks: I32, top: I32
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, items: int, item: int, count: int, ranks: I32, top: I32
 ) -> int:
-    count = score_pool(world, person, scratch, numbers, half_lives, items, True)
+    score_pool(world, person, scratch, count, True)
     target = scratch.in_pool[item] - 1
     for model in (LINEAR, BLEND):
         scores = (scratch.linear if model == LINEAR else scratch.blended)[:count]

@@ -1,0 +1,52 @@
+"""How many events a second one worker applies and learns with all online models on, beside what it applies without them."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+
+from benchmarks.rig import Rig, catalogue, compile_models, events, rig, wait_until
+from benchmarks.row import Row
+from feature_store.keys import MODEL_INDEX
+from feature_store.page_format import unpack_index
+
+EVENTS, USERS, SAMPLE = 200_000, 20_000, 0.02
+
+
+def run() -> list[Row]:
+    """The same log twice, each time on servers of its own: state alone, then state, models and scoreboard."""
+    compile_models()
+    state, online = _work(learner=False), _work(learner=True)
+    return [
+        Row("online_throughput/state_alone", state, "events/s", wanted=">= 20,000"),
+        Row("online_throughput", online, "events/s", "state alone", online / state, ">= 10,000"),
+    ]
+
+
+def _work(learner: bool) -> float:
+    """Events per second from the first event applied until all are in Redis, and learnt if there is a learner."""
+    log = list(events(EVENTS, USERS))
+    with rig() as bench:
+        bench.produce(catalogue())
+        bench.worker(learner=learner, scoreboard_sample=SAMPLE)
+        if learner:
+            wait_until(lambda: _learner_runs(bench), 120, "the learner to start")
+        bench.produce(log)
+        wait_until(lambda: bench.applied()[0], 60, "the first event")
+        first, started = bench.applied()[0], time.perf_counter()
+        bench.settle(300)
+        if learner:
+            wait_until(lambda: learnt(bench) == EVENTS, 300, "the learner to learn everything")
+        return (EVENTS - first) / (time.perf_counter() - started)
+
+
+def _learner_runs(bench: Rig) -> bool:
+    beats = [orjson.loads(bench.redis.get(key) or b"{}") for key in bench.redis.scan_iter("worker:*")]
+    return any((beat.get("learner") or {}).get("lag") is not None for beat in beats)
+
+
+def learnt(bench: Rig) -> int:
+    """Events that the stored models contain."""
+    blob = bench.redis.get(MODEL_INDEX)
+    return unpack_index(blob).events if blob else 0
