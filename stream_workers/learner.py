@@ -143,6 +143,20 @@ class Learner:
     async def _learn(self, shelf: LearnerShelf, feed: LearnerFeed, commits: LearnerCommits, thread: StageThread) -> None:
         """Keep the thread of the models busy: what comes next is fetched and merged while they learn."""
         lessons: deque[asyncio.Future[float | None]] = deque()  # handed to the thread
+        try:
+            await self._teach(shelf, feed, commits, thread, lessons)
+        finally:  # what is left after an error fails too, and nobody else asks
+            thread.close()
+            await asyncio.gather(*lessons, return_exceptions=True)
+
+    async def _teach(
+        self,
+        shelf: LearnerShelf,
+        feed: LearnerFeed,
+        commits: LearnerCommits,
+        thread: StageThread,
+        lessons: deque[asyncio.Future[float | None]],
+    ) -> None:
         events, marks = _FIRST_PART, feed.marks
         while not self._stopping.is_set():
             if changed := self._described():
