@@ -18,7 +18,8 @@ from stream_workers.models.online.descriptions import Descriptions
 from stream_workers.models.online.features import FEATURES, HALF_LIVES
 from stream_workers.models.online.flat import flattened, unflattened
 from stream_workers.models.online.id_table import IdTable
-from stream_workers.models.online.learning import advance_events, score_pool
+from stream_workers.models.online.learning import advance_events
+from stream_workers.models.online.predicting import score_pool
 from stream_workers.models.online.settings import BankSettings, Numbers
 from stream_workers.models.online.sources import SOURCES, propose, score_sources
 from stream_workers.models.online.world import (
