@@ -69,9 +69,9 @@ def _leave_mark() -> None:
     mark = _mark()
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)
-        for old in mark.parent.glob("compiled-*"):
-            old.unlink(missing_ok=True)
         mark.touch()
+        for other in set(mark.parent.glob("compiled-*")) - {mark}:
+            other.unlink(missing_ok=True)
     except OSError as error:  # numba then has its cache elsewhere, and the next start asks it
         log.debug("no mark in %s: %s", mark.parent, error)
 
