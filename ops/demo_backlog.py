@@ -14,12 +14,13 @@ import redis
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from feature_store.keys import item_watermarks_key, user_watermarks_key
+from feature_store.keys import item_watermarks_key, learner_watermarks_key, user_watermarks_key
 from ops.kafka_address import client_config, required_servers
 from ops.stack.processes import tail
 from schemas.errors import KafkaUnavailable, StoreUnavailable, Unavailable
 from schemas.settings import Settings
-from schemas.topics import ITEM_SIGNALS, USER_STAGE_TOPICS
+from schemas.topics import INTERACTIONS, ITEM_SIGNALS, USER_STAGE_TOPICS
+from stream_workers.handlers.interaction_merge import mark_name
 
 _LOOK_EVERY_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 60.0
@@ -63,17 +64,19 @@ class Backlog:
         self._servers = required_servers(settings)
         self._redis_url = settings.redis or ""
         self._partitions = settings.partitions
+        self._topics = (*_TOPICS, INTERACTIONS) if settings.learner else _TOPICS
         self._admin = AdminClient(client_config(self._servers))
         self._redis = redis.Redis.from_url(self._redis_url, socket_timeout=_ASK_SECONDS, decode_responses=True)
 
     def behind(self) -> int:
-        """Records that are not in the store, over all partitions and both stages."""
+        """Records that are not in the store, over all partitions, both stages and the learner."""
         ends = self._ends()
         done = self._done()
         return sum(max(0, end - 1 - done.get(place, -1)) for place, end in ends.items())
 
     def _ends(self) -> dict[Place, int]:
-        wanted = {TopicPartition(topic, number): OffsetSpec.latest() for topic in _TOPICS for number in range(self._partitions)}
+        places = [TopicPartition(topic, number) for topic in self._topics for number in range(self._partitions)]
+        wanted = dict.fromkeys(places, OffsetSpec.latest())
         try:
             answers = self._admin.list_offsets(wanted, request_timeout=_ASK_SECONDS)
             return {(place.topic, place.partition): answer.result().offset for place, answer in answers.items()}
@@ -87,6 +90,9 @@ class Backlog:
                 for key in (user_watermarks_key(number), item_watermarks_key(number)):
                     marks = self._redis.hgetall(key)
                     done |= {(str(topic), number): int(offset) for topic, offset in marks.items()}
+            learnt = self._redis.hgetall(learner_watermarks_key())
         except redis.RedisError as error:
             raise StoreUnavailable(f"Redis at {self._redis_url} does not answer: {error}") from error
+        for number in range(self._partitions):
+            done[INTERACTIONS, number] = int(learnt.get(mark_name(INTERACTIONS, number), -1))
         return done
