@@ -139,14 +139,14 @@ def history_of(query: RecommendationQuery, interests: Interests, state: UserStat
     )
 
 
-def halves(scores: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
-    """The mean of two probabilities of each item, best first.
+def mixed(scores: Mapping[str, float], others: Mapping[str, float], share: float) -> dict[str, float]:
+    """The weighted mean of two probabilities of each item, best first.
 
-    >>> halves({"a": 0.5, "b": 0.25}, {"b": 0.5})
+    >>> mixed({"a": 0.5, "b": 0.25}, {"b": 0.5}, 0.5)
     {'b': 0.375, 'a': 0.25}
     """
-    mixed = {item: (scores.get(item, 0.0) + others.get(item, 0.0)) / 2 for item in {**scores, **others}}
-    return dict(sorted(mixed.items(), key=lambda pair: -pair[1]))
+    both = {item: (1 - share) * scores.get(item, 0.0) + share * others.get(item, 0.0) for item in {**scores, **others}}
+    return dict(sorted(both.items(), key=lambda pair: -pair[1]))
 
 
 def shares(scores: NDArray[np.float32]) -> NDArray[np.float64]:

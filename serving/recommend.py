@@ -14,7 +14,7 @@ from feature_store.packing import CorruptBlob
 from feature_store.user_blob import UserState, unpack_user
 from schemas.errors import StoreUnavailable
 from schemas.ids import partition_of
-from serving.blended import Blend, Blended, halves
+from serving.blended import Blend, Blended, mixed
 from serving.content_source import ContentSource, Likeness
 from serving.guarded_store import GuardedStore
 from serving.interests import Interests, interests_of
@@ -30,6 +30,7 @@ from serving.trending_lists import TrendingLists
 
 log = logging.getLogger(__name__)
 
+WHERE_THEY_ARE: Final = 2 / 3  # weight of what is popular in the request's contexts, for somebody of whom nothing else is known
 POOL: Final = 100  # items that each source proposes, and as many more as the query wants
 _ALIKE: Final = 500  # items looked through for those that nobody has taken yet
 _PERSONAL: Final = ("covisitation", "affinity", "content")
@@ -132,7 +133,7 @@ class Recommender:
         if blended is None:
             return [], 0
         allowed = None if query.candidates is None else frozenset(query.candidates)
-        scores = halves(blended.scores, here) if here else blended.scores
+        scores = mixed(blended.scores, here, WHERE_THEY_ARE) if here else blended.scores
         asked_for = ((item, score) for item, score in scores.items() if allowed is None or item in allowed)
         return self._available(asked_for, query.k)
 
