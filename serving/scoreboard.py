@@ -45,7 +45,7 @@ class LiveScoreboard:
         except (ValueError, KeyError, TypeError, ValidationError) as error:
             log.warning("scoreboard: %s", error)
             return {**self._last, "degraded": "damaged_scoreboard"}
-        return self._last
+        return {**self._last, "degraded": "nothing_ranked_yet"} if not self._last["ranked"] else self._last
 
 
 def gauges(board: Scoreboard) -> Iterator[tuple[tuple[str, str, str], float]]:

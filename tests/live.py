@@ -95,7 +95,7 @@ class Live:
     def worker(self, wait: bool = True, **settings: Any) -> subprocess.Popen[bytes]:
         process = self.spawn("worker", **settings)
         if wait:
-            wait_until(lambda: self.is_ready(process), 60, "the worker to be ready")
+            wait_until(lambda: self.is_ready(process), 120, "the worker to be ready")
         return process
 
     def api(self, wait: bool = True, **settings: Any) -> str:

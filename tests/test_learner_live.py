@@ -60,7 +60,7 @@ def stored_counts(live: Live) -> Counter[str]:
     return Counter({item: counts[code] for code, item in enumerate(bank.items.ids)})
 
 
-def settled(live: Live, produced: list[str], seconds: float = 60.0) -> None:
+def settled(live: Live, produced: list[str], seconds: float = 150.0) -> None:
     """Wait until everything is learnt, then look whether anything is learnt twice."""
     wait_until(lambda: learnt(live) >= len(produced), seconds, f"{len(produced)} events to be learnt")
     time.sleep(0.5)
@@ -80,7 +80,7 @@ def test_kill_9_in_the_middle_of_a_stream(live: Live, produced: list[str]) -> No
     for kill in range(2):
         worker = live.worker(wait=False)
         before = learnt(live)
-        wait_until(lambda before=before: learnt(live) > before, 60, "the learner to commit")
+        wait_until(lambda before=before: learnt(live) > before, 150, "the learner to commit")
         time.sleep(0.1 * kill)
         live.stop(worker, kill=True)
     feeder.join()
@@ -95,7 +95,7 @@ def test_kill_9_in_the_middle_of_a_stream(live: Live, produced: list[str]) -> No
 
 def test_another_worker_takes_over_when_the_learner_is_killed(live: Live, produced: list[str]) -> None:
     workers = [live.worker(), live.worker()]
-    wait_until(lambda: sorted(len(beat["partitions"]) for beat in live.heartbeats()) == [2, 2], 60, "two partitions each")
+    wait_until(lambda: sorted(len(beat["partitions"]) for beat in live.heartbeats()) == [2, 2], 120, "two partitions each")
     first = wait_until(lambda: learner(live), 30, "a learner")["pid"]
     before = len(produced)
     feeder = threading.Thread(target=live.produce, args=(clicks(3000, 2, produced),))
