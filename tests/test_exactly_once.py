@@ -1,4 +1,4 @@
-"""Promise 1: every effect of an event is stored exactly once, whatever is killed and whenever; the learner: test_learner_live.py."""
+"""Promise 1: every effect of an event is stored exactly once, whatever is killed and whenever (learner: test_learner_live.py)."""
 
 from __future__ import annotations
 
