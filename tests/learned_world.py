@@ -11,13 +11,14 @@ import orjson
 from feature_store.keys import SCOREBOARD
 from feature_store.memory import MemoryStore
 from feature_store.model_pages import PageWriter
+from serving.services import Services
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import Interactions, Outcome
 from stream_workers.models.online.context_popularity import PREFIX, ContextPopularity
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.scoreboard import Scoreboard
 from stream_workers.models.online.settings import BankSettings
-from tests.test_serving_world import NUMBERS
+from tests.test_serving_world import NOW, NUMBERS, World
 
 MINUTE = 60_000
 HORROR = [f"h{n}" for n in range(40)]
@@ -70,3 +71,22 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     """Names of the arrays that differ. The units of popularity are worked out for every question, so asking changes them."""
     names = (mine.keys() | theirs.keys()) - {"popularity.unit"}
     return [n for n in names if not np.array_equal(mine[n], theirs[n], equal_nan=mine[n].dtype.kind == "f")]
+
+
+def learned() -> tuple[World, Learner]:
+    """Forty people with one of two tastes, learnt and committed; Ann watched two horror films unknown to the learner."""
+    world = World()
+    for item in HORROR + COMEDY:
+        world.add_item(item, f"Film {item}", categories=["Horror" if item in HORROR else "Comedy"])
+    learner = Learner(world.store)
+    learner.two_tastes(NOW - 2 * MINUTE)
+    learner.commit(NOW - 1000)
+    world.learn(("ann", "h3", "click", 2 * MINUTE), ("ann", "h7", "click", MINUTE))
+    return world, learner
+
+
+async def following(world: World) -> Services:
+    services = world.services()
+    await services.background.refresh()
+    await services.models.refresh()
+    return services

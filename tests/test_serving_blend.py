@@ -17,29 +17,10 @@ from serving.interests import interests_of
 from serving.query import RecommendationQuery
 from serving.services import Services
 from stream_workers.models.online.columns import History
-from tests.learned_world import COMEDY, HORROR, MINUTE, Learner
+from tests.learned_world import COMEDY, HORROR, MINUTE, Learner, following, learned
 from tests.test_serving_world import NOW, World, ids
 
 GONE = StoreUnavailable("Redis: ConnectionError: refused")
-
-
-def learned() -> tuple[World, Learner]:
-    """Forty people with one of two tastes, learnt and committed; Ann watched two horror films unknown to the learner."""
-    world = World()
-    for item in HORROR + COMEDY:
-        world.add_item(item, f"Film {item}", categories=["Horror" if item in HORROR else "Comedy"])
-    learner = Learner(world.store)
-    learner.two_tastes(NOW - 2 * MINUTE)
-    learner.commit(NOW - 1000)
-    world.learn(("ann", "h3", "click", 2 * MINUTE), ("ann", "h7", "click", MINUTE))
-    return world, learner
-
-
-async def following(world: World) -> Services:
-    services = world.services()
-    await services.background.refresh()
-    await services.models.refresh()
-    return services
 
 
 async def ask(world: World, services: Services | None = None, **body: Any) -> dict[str, Any]:

@@ -14,27 +14,8 @@ from feature_store.catalogue import Catalogue
 from serving.content_source import ContentSource, Likeness
 from serving.ranking.newcomers import with_newcomers
 from serving.services import Services
-from tests.learned_world import COMEDY, HORROR, MINUTE, Learner
+from tests.learned_world import COMEDY, HORROR, Learner, following, learned
 from tests.test_serving_world import NOW, World, assert_problem, cinema, get, ids, recommend_from
-
-
-def learned(context: tuple[str, ...] = ()) -> tuple[World, Learner]:
-    """Forty people with one of two tastes, learnt and committed; Ann watched two horror films."""
-    world = World()
-    for item in HORROR + COMEDY:
-        world.add_item(item, f"Film {item}", categories=["Horror" if item in HORROR else "Comedy"])
-    learner = Learner(world.store)
-    learner.two_tastes(NOW - 2 * MINUTE)
-    learner.commit(NOW - 1000)
-    world.learn(("ann", "h3", "click", 2 * MINUTE), ("ann", "h7", "click", MINUTE))
-    return world, learner
-
-
-async def following(world: World) -> Services:
-    services = world.services()
-    await services.background.refresh()
-    await services.models.refresh()
-    return services
 
 
 async def ask(world: World, services: Services, **body: Any) -> dict[str, Any]:

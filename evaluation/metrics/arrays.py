@@ -134,6 +134,22 @@ def mean_over_places(values: F64, codes: I64) -> F64:
     return ratio(np.where(here, values, 0.0).sum(axis=1), here.sum(axis=1))
 
 
+def mean_of_best(lists: ArrayLike, values: F64, k: int) -> F64:
+    """Mean over the best k items of each list of one value per item: float64[U]; 0 for an empty list.
+
+    Args:
+        lists: item codes [U, L], best first, -1 at the end. values: float64[items].
+
+    Raises:
+        ValueError: wrong lists or k, an item outside `values`.
+
+    >>> mean_of_best([[0, 1], [2, -1]], np.array([10.0, 4.0, 2.0]), k=2)
+    array([7., 2.])
+    """
+    codes = within_catalogue("lists", as_lists("lists", lists, k), len(values))
+    return mean_over_places(values[codes], codes) if values.size else np.zeros(len(codes))
+
+
 def ratio(part: ArrayLike, whole: ArrayLike) -> F64:
     """part / whole, float64 of their common shape; 0 where the whole is not above 0.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.metrics.arrays import F64, Sets, as_amounts, as_lists, checked_k, mean_over_places, members, ratio, within_catalogue
+from evaluation.metrics.arrays import F64, Sets, as_amounts, as_lists, checked_k, mean_of_best, members, ratio
 
 
 def novelty(lists: ArrayLike, popularity: ArrayLike, k: int) -> F64:
@@ -26,9 +26,7 @@ def novelty(lists: ArrayLike, popularity: ArrayLike, k: int) -> F64:
     >>> novelty([[0, 1], [2, -1]], popularity=[4, 2, 2], k=2)
     array([1.5, 2. ])
     """
-    counts = as_amounts("popularity", popularity)
-    codes = within_catalogue("lists", as_lists("lists", lists, k), len(counts))
-    return mean_over_places(self_information(counts)[codes], codes) if counts.size else np.zeros(len(codes))
+    return mean_of_best(lists, self_information(as_amounts("popularity", popularity)), k)
 
 
 def self_information(counts: F64) -> F64:

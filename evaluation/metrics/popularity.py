@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.metrics.arrays import F64, I64, Sets, as_amounts, as_lists, mean_over_places, within_catalogue
+from evaluation.metrics.arrays import F64, I64, Sets, as_amounts, mean_of_best
 
 
 def average_popularity(lists: ArrayLike, popularity: ArrayLike, k: int) -> F64:
@@ -24,9 +24,7 @@ def average_popularity(lists: ArrayLike, popularity: ArrayLike, k: int) -> F64:
     >>> average_popularity([[0, 1], [2, -1]], popularity=[10, 4, 2], k=2)
     array([7., 2.])
     """
-    counts = as_amounts("popularity", popularity)
-    codes = within_catalogue("lists", as_lists("lists", lists, k), len(counts))
-    return mean_over_places(counts[codes], codes) if counts.size else np.zeros(len(codes))
+    return mean_of_best(lists, as_amounts("popularity", popularity), k)
 
 
 def popularity_lift(lists: ArrayLike, profiles: Sets, popularity: ArrayLike, k: int) -> float:
