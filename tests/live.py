@@ -178,18 +178,22 @@ class Live:
         consumer.close()
         return messages
 
-    def behind(self) -> int:
-        """Records of the log whose effect is not in the store yet."""
-        total = 0
+    def behind(self) -> dict[tuple[str, int], int]:
+        """How many records of each partition of the log have no effect in the store yet; only those that have some."""
+        found = {}
         for (topic, partition), end in self.ends((*USER_STAGE_TOPICS, *ITEM_STAGE_TOPICS)).items():
             key = user_watermarks_key(partition) if topic in USER_STAGE_TOPICS else item_watermarks_key(partition)
             done = self.redis.hget(key, topic)
-            total += max(0, end - 1 - int(done if done is not None else -1))
-        return total
+            if (missing := end - 1 - int(done if done is not None else -1)) > 0:
+                found[topic, partition] = missing
+        return found
 
     def settle(self, seconds: float = 60.0) -> None:
         """Wait until the store contains the whole log."""
-        wait_until(lambda: self.behind() == 0, seconds, "the store to contain the whole log")
+        try:
+            wait_until(lambda: not self.behind(), seconds, "the store to contain the whole log")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; behind: {self.behind()}") from error
 
     def applied(self) -> int:
         """Events applied by the user stage, as the watermarks tell."""
