@@ -11,11 +11,14 @@ Without the mark what is cached is thrown away, because numba itself notices a c
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import platform
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -29,6 +32,7 @@ from stream_workers.warm_up import compile_models
 log = logging.getLogger(__name__)
 _SOURCES: Final = Path(__file__).parent / "models" / "online"
 _NICENESS: Final = 10
+_WITH_PARENT: Final = "--with-parent"
 
 
 async def compile_models_apart(numbers: BankSettings) -> None:
@@ -45,7 +49,9 @@ async def compile_models_apart(numbers: BankSettings) -> None:
 
 
 async def _run_apart() -> None:
-    child = await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, stdout=asyncio.subprocess.DEVNULL)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", __name__, _WITH_PARENT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
     try:
         if await child.wait():
             raise RuntimeError(f"compiling the models failed with status {child.returncode}")
@@ -86,10 +92,35 @@ def compile_ahead(say: Callable[[str], None]) -> None:
     """Compile here and now what is not compiled yet; `say` is told if that takes long."""
     if _mark().exists():
         return
-    say("compiling the models' kernels (a minute or two, once)")
-    _forget_stale()
-    compile_models(BankSettings())
-    _leave_mark()
+    with _only_one():
+        if _mark().exists():  # somebody else did it while we waited
+            return
+        say("compiling the models' kernels (a minute or two, once)")
+        _forget_stale()
+        compile_models(BankSettings())
+        _leave_mark()
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Workers that start together compile once. The lock goes with the process that holds it, however that ends."""
+    folder = _mark().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "compiling.lock").open("w")
+    except OSError as error:  # a folder that cannot be written: everybody compiles for themselves
+        log.debug("no lock in %s: %s", folder, error)
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _end_with_parent() -> None:
+    """End when the other end of stdin is gone: a parent that was killed cannot end us, and what we compile nobody waits for."""
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 def _tell(text: str) -> None:
@@ -98,4 +129,6 @@ def _tell(text: str) -> None:
 
 if __name__ == "__main__":
     os.nice(_NICENESS)
+    if _WITH_PARENT in sys.argv:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     compile_ahead(_tell)

@@ -37,7 +37,9 @@ class ItemPipeline(Pipeline):
 
     async def _restart(self, writer: PartitionWriter) -> None:
         waiting = self._stage.touched_items()  # not in the stored lists yet
-        self._stage = ItemStage(self.partition, self._services.models, writer.watermarks)
+        # Not the marks of our own topics: an idle flush writes the stage's marks, and those would be the ones of the start by then.
+        sources = {name: offset for name, offset in writer.watermarks.items() if name not in self.topics}
+        self._stage = ItemStage(self.partition, self._services.models, sources)
         leaders = list(dict.fromkeys([*await self._stored_leaders(trending_key(self.partition)), *waiting]))
         await self._load(leaders)
         self._stage.lead(leaders)

@@ -28,6 +28,7 @@ from schemas.topics import EVENT_TOPICS, ITEM_STAGE_TOPICS, USER_STAGE_TOPICS
 from tests.servers import TestServers
 
 NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+ITEM_FLUSH_SECONDS = 0.7  # the trending lists follow their events by half a second
 Record = tuple[str, str | None, bytes | None]  # topic, key, value
 
 
@@ -189,9 +190,11 @@ class Live:
         return found
 
     def settle(self, seconds: float = 60.0) -> None:
-        """Wait until the store contains the whole log."""
+        """Wait until the store contains the whole log, and goes on containing it when the stages write what waited."""
         try:
             wait_until(lambda: not self.behind(), seconds, "the store to contain the whole log")
+            time.sleep(ITEM_FLUSH_SECONDS)
+            wait_until(lambda: not self.behind(), 10.0, "the store to keep the whole log")
         except AssertionError as error:
             raise AssertionError(f"{error}; behind: {self.behind()}") from error
 

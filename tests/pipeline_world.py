@@ -83,6 +83,8 @@ class ShakyWriter(MemoryWriter):
         if writes.watermarks and self._store.fails("before"):
             raise StoreUnavailable("before the commit")
         marks = dict(self._watermarks)
+        gone_back = {name for name, offset in writes.watermarks.items() if offset < marks.get(name, -1)}
+        assert not gone_back, f"watermarks that go back: {gone_back}"
         await super().commit(writes)
         if writes.watermarks and self._store.fails("after"):
             self._watermarks = marks  # the writer cannot know

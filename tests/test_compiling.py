@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -11,6 +14,7 @@ import pytest
 
 from stream_workers import compiling
 from stream_workers.models.online.settings import BankSettings
+from tests.live import wait_until
 
 
 @pytest.fixture
@@ -64,6 +68,29 @@ async def test_a_worker_that_stops_ends_the_process_that_compiles(
         await task
     assert not psutil.pid_exists(int(pids.read_text()))
     assert compiled_here == []
+
+
+def test_a_worker_that_is_killed_leaves_no_process_behind_that_compiles(tmp_path: Path) -> None:
+    body = "import asyncio; from stream_workers.compiling import _run_apart; asyncio.run(_run_apart())"
+    worker = subprocess.Popen([sys.executable, "-c", body], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)})
+    try:
+        wait_until(lambda: any(tmp_path.glob("*.lock")), 30, "the compiling to begin")
+        (compiler,) = psutil.Process(worker.pid).children()
+    finally:
+        worker.kill()
+        worker.wait()
+    compiler.wait(20)
+    assert not list(tmp_path.glob("compiled-*"))
+
+
+def test_workers_that_start_together_compile_once(compiled_here: list[BankSettings]) -> None:
+    told: list[str] = []
+    together = [threading.Thread(target=compiling.compile_ahead, args=(told.append,)) for _ in range(4)]
+    for thread in together:
+        thread.start()
+    for thread in together:
+        thread.join()
+    assert (len(compiled_here), len(told)) == (1, 1)
 
 
 def test_another_source_or_version_has_another_mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

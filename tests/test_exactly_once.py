@@ -1,4 +1,4 @@
-"""Promise 1: every effect of an event is stored exactly once, whatever is killed and whenever (learner: test_learner_live.py)."""
+"""Promise 1: every event's effect is in the store exactly once, whatever is killed and whenever."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_kill_9_at_twenty_random_moments(live: Live, history: list[oracle.Made])
     feeder.start()
     share = EVENTS // (KILLS + 1)
     for kill in range(KILLS):
-        worker = live.worker(wait=False, learner=False)
+        worker = live.worker(wait=False)
         before = live.applied()
         moved = wait_until(
             lambda before=before: live.applied() > before or live.applied() >= EVENTS, 60, "the worker to apply events"
@@ -43,7 +43,7 @@ def test_kill_9_at_twenty_random_moments(live: Live, history: list[oracle.Made])
         live.stop(worker, kill=True)
     feeder.join()
     history.extend(events)
-    survivor = live.worker(learner=False)
+    survivor = live.worker()
     live.settle(120)
     assert oracle.check(live, history) > 2500
     live.stop(survivor)
@@ -51,10 +51,10 @@ def test_kill_9_at_twenty_random_moments(live: Live, history: list[oracle.Made])
 
 def test_kill_9_during_a_rebalance(live: Live, history: list[oracle.Made]) -> None:
     events = oracle.make_events(6000, users=500, items=300, seed=2)
-    first = live.worker(learner=False)
+    first = live.worker()
     feeder = threading.Thread(target=oracle.produce, args=(live, events))
     feeder.start()
-    second = live.worker(wait=False, learner=False)
+    second = live.worker(wait=False)
     wait_until(lambda: "Joined group" in live.log_of(second) or "(Re-)joining group" in live.log_of(second), 60, "the rebalance")
     live.stop(first, kill=True)
     feeder.join()
@@ -68,7 +68,7 @@ def test_kill_9_during_a_rebalance(live: Live, history: list[oracle.Made]) -> No
 def survives(live: Live, history: list[oracle.Made], seed: int, stop: Callable[..., None], start: Callable[[], None]) -> None:
     """A server is killed in the middle of a stream and comes back; the worker itself stays up and nothing is lost or doubled."""
     events = oracle.make_events(8000, users=500, items=300, seed=seed)
-    worker = live.worker(learner=False)
+    worker = live.worker()
     before = live.applied()
     feeder = threading.Thread(target=oracle.produce, args=(live, events))
     feeder.start()
@@ -90,7 +90,7 @@ def test_redis_is_killed_and_comes_back_without_its_last_writes(live: Live, hist
 
 
 def test_redis_is_flushed_under_a_running_worker(live: Live, history: list[oracle.Made]) -> None:
-    worker = live.worker(learner=False)
+    worker = live.worker()
     live.settle()
     live.redis.flushall()
     wait_until(lambda: live.applied() > 0, 60, "the worker to begin again")

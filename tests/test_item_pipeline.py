@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from feature_store.item_blob import unpack_item
-from feature_store.keys import item_key, trending_key
+from feature_store.keys import item_key, item_watermarks_key, trending_key
 from feature_store.trending_blob import unpack_trending
 from stream_workers.handlers.signals import encode_signals
 from stream_workers.item_pipeline import ItemPipeline
@@ -52,6 +52,19 @@ async def test_a_store_that_fails_again_while_it_is_read_after_a_flush_loses_not
         signal(world)
         await world.settle()
         assert clicks_on(world, "7") == 6
+
+
+async def test_an_idle_flush_after_a_restart_leaves_the_watermark_where_it_is() -> None:
+    async with running(ItemPipeline) as world:
+        signal(world)
+        await world.settle()
+        world.store.faults = ["before"]  # the pipeline starts again, from the watermark of the first signal
+        signal(world)
+        await world.settle()
+        await asyncio.sleep(0.8)  # the trending list is written
+        assert trending(world) == ["7"]
+        assert (await world.store.watermarks(item_watermarks_key(0)))["item-signals"] == 1
+        assert world.pipeline.failed is None
 
 
 async def test_a_flush_is_noticed_without_any_new_record() -> None:

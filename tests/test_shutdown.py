@@ -136,7 +136,7 @@ class TestLive:
     def frozen_in_the_middle(self, live: Live, seed: int) -> Iterator[tuple[subprocess.Popen[bytes], list[oracle.Made]]]:
         """A worker that applies events while Kafka is frozen; Kafka thaws and the rest is written when the block ends."""
         events = oracle.make_events(8000, users=500, items=300, seed=seed)
-        worker, before = live.worker(learner=False), live.applied()
+        worker, before = live.worker(), live.applied()
         feeder = threading.Thread(target=oracle.produce, args=(live, events))
         feeder.start()
         wait_until(lambda: live.applied() > before, 30, "the worker to apply events")
@@ -151,7 +151,7 @@ class TestLive:
         with self.frozen_in_the_middle(live, 41) as (worker, events):
             worker.send_signal(signal.SIGTERM)
             worker.wait(STOP_SECONDS + 3)
-        survivor = live.worker(learner=False)
+        survivor = live.worker()
         live.settle(120)
         assert oracle.check(live, events) > 500
         live.stop(survivor)
@@ -161,13 +161,13 @@ class TestLive:
             wait_until(lambda: "Signal received" in live.log_of(worker), 10, "the stop to begin")
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(3) == 128 + signal.SIGTERM
-        survivor = live.worker(learner=False)
+        survivor = live.worker()
         live.settle(120)
         assert oracle.check(live, events + more) > 500
         live.stop(survivor)
 
     def test_a_rebalance_does_not_make_a_stop_a_crash(self, live: Live) -> None:
-        worker = live.worker(learner=False)
+        worker = live.worker()
         other = Consumer(
             {"bootstrap.servers": live.servers.kafka, "group.id": live.settings.group, "partition.assignment.strategy": "range"}
         )

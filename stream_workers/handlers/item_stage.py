@@ -49,7 +49,7 @@ class ItemStage:
     Args:
         partition: item partition.
         settings: numbers of the models.
-        watermarks: the partition's stored watermarks; signals at or below their source's are skipped.
+        watermarks: stored watermarks of the sources (`source_field`); signals at or below their source's are skipped.
     """
 
     def __init__(self, partition: int, settings: ModelSettings, watermarks: Mapping[str, int]) -> None:
