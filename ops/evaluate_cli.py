@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from ops.evaluate_source import Asked
 
 evaluate_app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +46,34 @@ ValueColumn = Annotated[str | None, typer.Option(help="... with the rating.")]
 TypeColumn = Annotated[str | None, typer.Option(help="... with the type of event: view, click, like, rating, purchase, ...")]
 
 
+def _columns(
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    value_column: ValueColumn = None,
+    type_column: TypeColumn = None,
+) -> dict[str, str]:
+    """The names that were given, by what is in the column."""
+    given = {"user": user_column, "item": item_column, "time": time_column, "value": value_column, "type": type_column}
+    return {what: name for what, name in given.items() if name is not None}
+
+
+def _with_column_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `_columns` in place of its argument `columns`."""
+    own, options = signature(command, eval_str=True), signature(_columns, eval_str=True).parameters
+
+    @wraps(command)
+    def parsed(**given: Any) -> None:
+        named = {option: given.pop(option) for option in options}
+        command(**given, columns=_columns(**named))
+
+    kept = [parameter for parameter in own.parameters.values() if parameter.name != "columns"]
+    parsed.__signature__ = own.replace(parameters=[*kept, *options.values()])  # type: ignore[attr-defined]
+    return parsed
+
+
 @evaluate_app.command()
+@_with_column_options
 def prequential(
     source: Source,
     mode: Mode = "A",
@@ -59,11 +86,8 @@ def prequential(
     settings: ModelSettings = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the learning curves: a .png, .svg or .pdf file.")] = None,
     json_output: Json = False,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    value_column: ValueColumn = None,
-    type_column: TypeColumn = None,
+    *,
+    columns: Mapping[str, str],
 ) -> None:
     """Predict every event before learning it, with every model, and compare them; the first 20 % of the events do not count.
 
@@ -72,15 +96,14 @@ def prequential(
     from ops import terminal
     from ops.evaluate import as_document, evaluate
     from ops.evaluate_plot import checked_plot_path, plot_curves
+    from ops.evaluate_source import Asked
     from ops.evaluate_table import print_evaluation
     from ops.model_settings import read_model_settings
 
     picture = checked_plot_path(plot)
     numbers = read_model_settings(settings, seed=seed, repeats=mode == "B")
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
-    asked = _asked(
-        source, min_rating, limit, user=user_column, item=item_column, time=time_column, value=value_column, type=type_column
-    )
+    asked = Asked(source, min_rating, limit, columns)
     with terminal.progress_bar("events") as tick:
         done = evaluate(asked, _data(), mode, numbers, names, terminal.say, tick)
     if picture is not None:
@@ -92,6 +115,7 @@ def prequential(
         print_evaluation(done)
 
 
+@_with_column_options
 def tune(
     source: Source,
     trials: Annotated[int, typer.Option(min=1, help="Settings to try; the more, the better and the slower.")] = 24,
@@ -101,36 +125,26 @@ def tune(
     min_rating: Rating = None,
     seed: Seed = None,
     json_output: Json = False,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    value_column: ValueColumn = None,
-    type_column: TypeColumn = None,
+    *,
+    columns: Mapping[str, str],
 ) -> None:
     """Choose half-lives, learning rates and depths on the first 20 % of the events; the later ones are not looked at.
 
     Example: `freshet tune movietweetings --out films.json`, for `freshet evaluate prequential movietweetings --settings films.json`
     """
     from ops import terminal
+    from ops.evaluate_source import Asked
     from ops.tune import as_document as as_tuning_document
     from ops.tune import checked_out_path, print_tuning, tune
 
     path = checked_out_path(out)
-    asked = _asked(
-        source, min_rating, limit, user=user_column, item=item_column, time=time_column, value=value_column, type=type_column
-    )
+    asked = Asked(source, min_rating, limit, columns)
     with terminal.progress_bar("tune") as tick:
         done = tune(asked, _data(), mode, trials, 7 if seed is None else seed, path, terminal.say, tick)
     if json_output:
         terminal.print_json(as_tuning_document(done))
     else:
         print_tuning(done)
-
-
-def _asked(source: str, min_rating: float | None, limit: int | None, **columns: str | None) -> Asked:
-    from ops.evaluate_source import Asked
-
-    return Asked(source, min_rating, limit, {column: name for column, name in columns.items() if name is not None})
 
 
 def _data() -> Path | None:

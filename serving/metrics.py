@@ -45,7 +45,10 @@ class Metrics:
         self._effect_ms = Gauge(
             "freshet_worker_effect_ms", "Event to effect as the slowest worker measures it", ["quantile"], registry=registry
         )
+        self._add_model_gauges(registry)
 
+    def _add_model_gauges(self, registry: CollectorRegistry) -> None:
+        """How good the online models are, and how far this process follows them."""
         self._scoreboard = Gauge(
             "freshet_scoreboard", "Prequential metrics of the online models", ["model", "metric", "window"], registry=registry
         )

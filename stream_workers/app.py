@@ -63,25 +63,7 @@ class Worker:
         self._follower = CatalogueFollower(settings.kafka, catalogue)
         self._producer = SignalProducer(settings.kafka)
         self._scratch = tempfile.TemporaryDirectory(prefix="freshet-worker-")  # Faust insists on a folder; it stays empty
-        self.app = faust.App(
-            settings.group,
-            datadir=self._scratch.name,
-            broker=f"batching://{settings.kafka.replace(',', ';')}",
-            store="memory://",
-            topic_allow_declare=False,
-            topic_disable_leader=True,
-            topic_partitions=settings.partitions,
-            broker_max_poll_records=_FETCH_RECORDS,
-            broker_session_timeout=settings.session_timeout_ms / 1000,
-            broker_heartbeat_interval=settings.session_timeout_ms / 5000,
-            broker_request_timeout=30.0,
-            broker_commit_interval=1.0,
-            stream_buffer_maxsize=16,  # messages, each a whole list of records
-            stream_wait_empty=False,
-            web_enabled=False,
-            key_serializer="raw",
-            value_serializer="raw",
-        )
+        self.app = _new_app(settings, settings.kafka, self._scratch.name)
         self.services = Services(
             settings=settings,
             models=ModelSettings.from_settings(settings),
@@ -167,6 +149,29 @@ class Worker:
             await asyncio.wait_for(self._follower.caught_up.wait(), _CATALOGUE_SECONDS)
         except TimeoutError:
             log.warning("the catalogue is not complete after %.0f s; going on without the rest of it", _CATALOGUE_SECONDS)
+
+
+def _new_app(settings: Settings, kafka: str, folder: str) -> faust.App:
+    """The app without its agent; every fetched list of records is one message."""
+    return faust.App(
+        settings.group,
+        datadir=folder,
+        broker=f"batching://{kafka.replace(',', ';')}",
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.partitions,
+        broker_max_poll_records=_FETCH_RECORDS,
+        broker_session_timeout=settings.session_timeout_ms / 1000,
+        broker_heartbeat_interval=settings.session_timeout_ms / 5000,
+        broker_request_timeout=30.0,
+        broker_commit_interval=1.0,
+        stream_buffer_maxsize=16,  # messages, each a whole list of records
+        stream_wait_empty=False,
+        web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
 
 
 async def check_topics(settings: Settings) -> None:

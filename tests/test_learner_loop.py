@@ -47,6 +47,7 @@ async def test_a_message_sent_again_by_a_restarted_user_stage_is_learnt_once() -
             world.log.records[0].append(encode_interactions(rows_of(columns, rows)))
         await world.commit_user_stage(0, 3)
         await world.settle()
+        assert world.stored_counts() == {"7": 4}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,7 @@ async def test_two_learners_at_once_never_count_twice() -> None:
             await asyncio.sleep(0.01)
         await other.stop()
         await world.settle()
+        assert world.stored_counts() == {"7": 30}
 
 
 async def test_a_flushed_store_is_learnt_again_from_the_start_of_the_log() -> None:
@@ -104,6 +106,7 @@ async def test_a_flushed_store_is_learnt_again_from_the_start_of_the_log() -> No
         await world.commit_user_stage(0, 2)  # the user stages fill their part again
         await world.commit_user_stage(1, 2)
         await world.settle()
+        assert world.stored_counts() == {"7": 6}
 
 
 async def test_stopping_commits_what_was_learnt() -> None:

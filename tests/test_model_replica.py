@@ -27,6 +27,15 @@ def replica_of(store: CountingStore, numbers: BankSettings = NUMBERS, origin: st
     return ModelReplica(GuardedStore(store, 1.0), lambda: ModelBank(numbers), origin)
 
 
+def committed(until: int = NOW) -> tuple[CountingStore, Learner, ModelReplica]:
+    """Two tastes, learnt up to this time and committed; the replica has not looked yet."""
+    store = CountingStore()
+    learner, replica = Learner(store), replica_of(store)
+    learner.two_tastes(until)
+    learner.commit(NOW)
+    return store, learner, replica
+
+
 def followed(replica: ModelReplica) -> FollowedModel:
     assert replica.current is not None
     return replica.current
@@ -73,10 +82,7 @@ async def test_a_catalogue_that_outgrows_its_arrays_is_followed() -> None:
 
 
 async def test_a_version_that_answers_is_never_touched() -> None:
-    store = CountingStore()
-    learner, replica = Learner(store), replica_of(store)
-    learner.two_tastes(NOW - 100 * MINUTE)
-    learner.commit(NOW)
+    _, learner, replica = committed(NOW - 100 * MINUTE)
     await replica.refresh()
     before = followed(replica)
     state, told = {name: array.copy() for name, array in before.bank.state().items()}, answer(before.bank)
@@ -89,10 +95,7 @@ async def test_a_version_that_answers_is_never_touched() -> None:
 
 
 async def test_only_changed_pages_are_fetched() -> None:
-    store = CountingStore()
-    learner, replica = Learner(store), replica_of(store)
-    learner.two_tastes(NOW - MINUTE)
-    learner.commit(NOW)
+    store, learner, replica = committed(NOW - MINUTE)
     await replica.refresh()
     asked: list[bytes] = []
     read = store.read
@@ -111,10 +114,7 @@ async def test_only_changed_pages_are_fetched() -> None:
 
 
 async def test_without_a_store_the_models_stay() -> None:
-    store = CountingStore()
-    learner, replica = Learner(store), replica_of(store)
-    learner.two_tastes(NOW)
-    learner.commit(NOW)
+    store, _, replica = committed()
     await replica.refresh()
     before = followed(replica)
     store.fault = GONE
@@ -128,10 +128,7 @@ async def test_without_a_store_the_models_stay() -> None:
 
 @pytest.mark.parametrize("damage", ["index", "page", "missing page"])
 async def test_damage_leaves_the_old_models_and_is_told_once(damage: str, caplog: pytest.LogCaptureFixture) -> None:
-    store = CountingStore()
-    learner, replica = Learner(store), replica_of(store)
-    learner.two_tastes(NOW)
-    learner.commit(NOW)
+    store, learner, replica = committed()
     await replica.refresh()
     before, stored = followed(replica), dict(store.blobs)
     learner.learn(["fan1"] * 5, ["h1", "h2", "h3", "h4", "h5"], [NOW] * 5)
@@ -157,10 +154,7 @@ async def test_damage_leaves_the_old_models_and_is_told_once(damage: str, caplog
 
 
 async def test_models_of_other_settings_or_another_version_are_not_taken_over() -> None:
-    store = CountingStore()
-    learner = Learner(store)
-    learner.two_tastes(NOW)
-    learner.commit(NOW)
+    store, _, _ = committed()
     for replica in (replica_of(store, NUMBERS._replace(vector_size=16)), replica_of(store, origin="of another version")):
         await replica.refresh()
         await replica.refresh()
@@ -168,10 +162,7 @@ async def test_models_of_other_settings_or_another_version_are_not_taken_over() 
 
 
 async def test_models_that_begin_anew_replace_the_old_ones() -> None:
-    store = CountingStore()
-    learner, replica = Learner(store), replica_of(store)
-    learner.two_tastes(NOW)
-    learner.commit(NOW)
+    store, _, replica = committed()
     await replica.refresh()
     anew = Learner(store, epoch=2)
     anew.learn(["bob"], ["h1"], [NOW])
@@ -186,10 +177,7 @@ async def test_models_that_begin_anew_replace_the_old_ones() -> None:
 
 
 async def test_a_commit_between_index_and_pages_is_no_mixture() -> None:
-    store = CountingStore()
-    learner, replica = Learner(store), replica_of(store)
-    learner.two_tastes(NOW)
-    learner.commit(NOW)
+    store, learner, replica = committed()
     read, interfere = store.read, 3
 
     async def racing(keys):  # type: ignore[no-untyped-def]
@@ -209,10 +197,7 @@ async def test_a_commit_between_index_and_pages_is_no_mixture() -> None:
 
 
 async def test_requests_go_on_while_the_models_are_brought_up_to_date() -> None:
-    store = CountingStore()
-    learner, replica = Learner(store), replica_of(store)
-    learner.two_tastes(NOW)
-    learner.commit(NOW)
+    _, learner, replica = committed()
     await replica.refresh()
     refreshing = asyncio.create_task(replica.refresh())
     longest, last = 0.0, asyncio.get_running_loop().time()
