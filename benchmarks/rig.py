@@ -145,8 +145,10 @@ class Rig:
             consumer.close()
 
     def settle(self, seconds: float = 120.0) -> None:
-        """Wait until everything in the log is in the store."""
-        wait_until(lambda: self.applied() == (self.end(*EVENT_TOPICS), self.end(ITEM_SIGNALS)), seconds, "the worker to catch up")
+        """Wait until everything in the log, to which no events are added meanwhile, is in the store."""
+        events = self.end(*EVENT_TOPICS)  # asked once: the broker has other things to do
+        wait_until(lambda: self.applied()[0] == events, seconds, "the worker to apply all events")
+        wait_until(lambda: self.applied()[1] == self.end(ITEM_SIGNALS), seconds, "the worker to apply all signals")
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End one process."""
