@@ -21,7 +21,7 @@ from stream_workers.models.online.factors import FactorRates, score_factors
 from stream_workers.models.online.interface import UserState
 from stream_workers.models.online.numeric import F64, I32, I64, kernel, logarithms
 from stream_workers.models.online.popularity import leading_half_life, learn_popularity, priors
-from stream_workers.models.online.selection import best
+from stream_workers.models.online.selection import best, hide
 from stream_workers.models.online.settings import BankSettings
 from stream_workers.models.online.single_factors import SoftmaxFactors
 from stream_workers.models.online.softmax_mf import learn_softmax_mf
@@ -73,11 +73,12 @@ def _recommend_and_learn(
     back, logits = np.empty(size, np.float32), np.empty(negatives.shape[0] + 1, np.float32)
     for e in range(users.shape[0]):
         user, item = users[e], items[e]
-        mark_taken(tree.log, user, TAKEN, False, e + 1, marks, taken)
+        count_taken = mark_taken(tree.log, user, TAKEN, False, e + 1, marks, taken)
         priors(tree.popularity, leading_half_life(tree.popularity), prior)
-        logarithms(prior, prior.view(np.int32), log_prior)
+        logarithms(prior, scores, log_prior)
         score_factors(tree.factors, user, log_prior, rates.logq, scores)
-        best(scores, np.float32(-1e30), top.shape[1], marks, e + 1, heap, top[e])
+        hide(scores, taken, count_taken)
+        best(scores, -1e30, top.shape[1], heap, top[e])
         drawn = draw_negatives(tree.log, tree.log.total[0], count, item, 1000, 0.5, tree.dice, negatives)
         learn_softmax_mf(tree.factors, user, item, log_prior[item], negatives[:drawn], rates, back, logits)
         learn_popularity(tree.popularity, half_lives, item, times[e], 1.0)

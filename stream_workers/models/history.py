@@ -32,23 +32,34 @@ def _take_back(item: int, kind: int, when: int, length: int, items: I32, types: 
 
 
 @njit(cache=True)
+def _place_of(
+    item: int, kind: int, when: int, length: int, item_order: NDArray[np.uint64], items: I32, types: NDArray[np.uint8], times: I64
+) -> int:
+    """Where an entry belongs in one history: newest first; of one moment the higher type, then the higher order, first."""
+    for place in range(length):
+        if times[place] < when:
+            return place
+        if times[place] == when and (
+            types[place] < kind or (types[place] == kind and item_order[items[place]] <= item_order[item])
+        ):
+            return place
+    return length
+
+
+@njit(cache=True)
+def _insert(place: int, item: int, kind: int, when: int, length: int, items: I32, types: NDArray[np.uint8], times: I64) -> None:
+    """Put an entry at a place of one history; of a full one the oldest entry goes."""
+    for j in range(min(length, len(items) - 1), place, -1):
+        items[j], types[j], times[j] = items[j - 1], types[j - 1], times[j - 1]
+    items[place], types[place], times[place] = item, kind, when
+
+
+@njit(cache=True)
 def update_histories(
-    users: I64,
-    items: I64,
-    types: I64,
-    timestamps: I64,
-    undo: NDArray[np.bool_],
-    type_weights: F64,
-    item_order: NDArray[np.uint64],
-    depth: int,
-    rho: float,
-    history_items: I32,
-    history_types: NDArray[np.uint8],
-    history_times: I64,
-    lengths: I32,
-    counts: NDArray[np.uint32],
-    newest: I64,
-) -> tuple[I64, I64, F64]:
+    users: I64, items: I64, types: I64, timestamps: I64, undo: NDArray[np.bool_], type_weights: F64,
+    item_order: NDArray[np.uint64], depth: int, rho: float, history_items: I32, history_types: NDArray[np.uint8],
+    history_times: I64, lengths: I32, counts: NDArray[np.uint32], newest: I64,
+) -> tuple[I64, I64, F64]:  # fmt: skip
     """Insert E events in order into the histories, count them, and return the pairs they make.
 
     Args:
@@ -76,16 +87,9 @@ def update_histories(
         counts[user, kind] += 1
         newest[user] = max(newest[user], when)
         length = lengths[user]
-        place = 0
-        while place < length:
-            time = history_times[user, place]
-            if time < when:
-                break
-            if time == when:
-                other = history_types[user, place]
-                if other < kind or (other == kind and item_order[history_items[user, place]] <= item_order[item]):
-                    break
-            place += 1
+        place = _place_of(
+            item, kind, when, length, item_order, history_items[user], history_types[user], history_times[user]
+        )  # fmt: skip
         weight, taken, at = type_weights[kind], 0, place
         while weight > 0 and taken < depth and at < length:
             before = history_items[user, at]
@@ -100,12 +104,7 @@ def update_histories(
                     taken += 1
             at += 1
         if place < size:
-            last = min(length, size - 1)
-            for j in range(last, place, -1):
-                history_items[user, j] = history_items[user, j - 1]
-                history_types[user, j] = history_types[user, j - 1]
-                history_times[user, j] = history_times[user, j - 1]
-            history_items[user, place], history_types[user, place], history_times[user, place] = item, kind, when
+            _insert(place, item, kind, when, length, history_items[user], history_types[user], history_times[user])
             lengths[user] = min(length + 1, size)
     return pair_events[:pairs], pair_items[:pairs], pair_weights[:pairs]
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from stream_workers.models.online.numeric import F32, I32, dot, kernel
+from stream_workers.models.online.numeric import F32, I32, dot, kernel, logarithms
 from stream_workers.models.online.sources import SOURCES
 from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, PAIRS_LAST, VECTORS, Person, Scratch, World
 
@@ -92,78 +92,108 @@ def _usual(world: World, person: Person, scratch: Scratch, pool: I32) -> _Usual:
     return _Usual(count / known, age / known, year / max(1, years), years, norm, idle, size, top_vectors, top_factors)
 
 
-# Each group goes through the whole pool: handing a world over for every single candidate would cost more than the features.
+# Each group goes through the whole pool, feature after feature: rows of one feature are what vector instructions like, and handing
+# a world over for every single candidate would cost more than the features.
 @kernel
-def _popularity_features(world: World, pool: I32, x: F32) -> None:
-    pop, log = world.popularity, world.log
+def _popularity_features(world: World, scratch: Scratch, pool: I32) -> None:
+    pop, log, x = world.popularity, world.log, scratch.x
+    for h in range(HALF_LIVES):
+        scale = 1.0 / pop.unit[h]
+        for p in range(pool.shape[0]):
+            x[h, p] = pop.values[h, pool[p]] * scale + 0.05
     for p in range(pool.shape[0]):
-        j, row = pool[p], x[p]
-        for h in range(HALF_LIVES):
-            row[h] = np.log(pop.values[h, j] / pop.unit[h] + 0.05)
-        row[COUNT] = np.log(1.0 + log.item_events[j])
-        row[COUNT + 1] = row[1] - row[3]
-        row[COUNT + 2] = row[3] - row[5]
+        x[COUNT, p] = 1.0 + log.item_events[pool[p]]
+    for f in range(COUNT + 1):
+        _take_logarithms(scratch, f, pool.shape[0])
+    for p in range(pool.shape[0]):
+        x[COUNT + 1, p] = x[1, p] - x[3, p]
+        x[COUNT + 2, p] = x[3, p] - x[5, p]
 
 
 @kernel
-def _source_features(scratch: Scratch, usual: _Usual, pool: I32, x: F32) -> None:
-    scores, tops, places = scratch.scores, scratch.largest, scratch.place
-    for p in range(pool.shape[0]):
-        j, row = pool[p], x[p]
-        at = COUNT + 3
-        for source in (PAIRS, PAIRS_FAST, PAIRS_LAST):
-            score = max(0.0, scores[source, j])  # what was disliked speaks against its neighbours: scores may be negative
-            row[at] = np.log(score / (tops[source] + 1e-9) + 1e-3)
+def _source_features(scratch: Scratch, usual: _Usual, pool: I32) -> None:
+    scores, tops, places, x = scratch.scores, scratch.largest, scratch.place, scratch.x
+    at = COUNT + 3
+    for source in (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN):
+        scale = 1.0 / (tops[source] + 1e-9)
+        for p in range(pool.shape[0]):
+            # What was disliked speaks against its neighbours: scores may be negative.
+            x[at, p] = max(0.0, scores[source, pool[p]]) * scale + 1e-3
+        _take_logarithms(scratch, at, pool.shape[0])
+        at += 1
+        if source in (PAIRS, PAIRS_FAST):
+            for p in range(pool.shape[0]):
+                x[at, p] = max(0.0, scores[source, pool[p]]) + 1e-2
+            _take_logarithms(scratch, at, pool.shape[0])
             at += 1
-            if source != PAIRS_LAST:
-                row[at] = np.log(score + 1e-2)
-                at += 1
-        row[at] = np.log(scores[KNN, j] / (tops[KNN] + 1e-9) + 1e-3)
-        row[at + 1] = scores[VECTORS, j] - usual.top_vectors
-        row[at + 2] = scores[FACTORS, j] - usual.top_factors
-        at += 3
-        for s in range(places.shape[0]):
-            place = places[s, j]
-            row[at + s] = 1.0 / np.sqrt(place) if place > 0 else 0.0
+    for p in range(pool.shape[0]):
+        x[at, p] = scores[VECTORS, pool[p]] - usual.top_vectors
+        x[at + 1, p] = scores[FACTORS, pool[p]] - usual.top_factors
+    at += 2
+    for s in range(places.shape[0]):
+        for p in range(pool.shape[0]):
+            place = places[s, pool[p]]
+            x[at + s, p] = 1.0 / np.sqrt(place) if place > 0 else 0.0
 
 
 @kernel
-def _item_features(world: World, person: Person, scratch: Scratch, usual: _Usual, pool: I32, x: F32) -> None:
-    log, content, interest, vector = world.log, world.content, scratch.interest, scratch.vector
-    engagers = world.vectors.engagers
+def _take_logarithms(scratch: Scratch, feature: int, count: int) -> None:
+    """Replace a feature by its natural logarithm."""
+    values, row = scratch.linear[:count], scratch.x[feature, :count]
+    values[:] = row
+    logarithms(values, scratch.blended[:count], row)
+
+
+@kernel
+def _item_features(world: World, person: Person, scratch: Scratch, usual: _Usual, pool: I32) -> None:
+    log, content, interest, x = world.log, world.content, scratch.interest, scratch.x
     now, length = person.now[0], person.counts[0]
-    for p in range(pool.shape[0]):
-        j, row = pool[p], x[p]
-        age = _log_ms(now - log.item_first[j])
-        row[AGE], row[AGE + 1] = age, _log_ms(now - log.item_latest[j])
+    count = pool.shape[0]
+    for p in range(count):
+        j = pool[p]
+        x[AGE, p] = 1.0 + max(0.0, now - log.item_first[j]) / _MINUTE
+        x[AGE + 1, p] = 1.0 + max(0.0, now - log.item_latest[j]) / _MINUTE
         match, own = 0.0, 0
         for c in range(content.categories.shape[1]):
             category = content.categories[j, c]
             if 0 <= category < interest.shape[0]:
                 match += interest[category]
                 own += 1
-        row[AGE + 2] = match / (usual.norm * np.sqrt(own)) if usual.norm > 0 and own > 0 else 0.0
-        row[AGE + 3] = (content.year[j] - usual.year) / 10.0 if usual.years > 0 and content.year[j] > 0 else 0.0
-        row[AGE + 4] = abs(row[COUNT] - usual.log_count) if length > 0 else 0.0
-        row[AGE + 5] = abs(age - usual.log_age) if length > 0 else 0.0
-        row[AGE + 6], row[AGE + 7] = 0.0, 0.0
-        for k in range(length):
-            if person.items[k] == j:
-                row[AGE + 6] = 1.0 if person.liked[k] > 0 else -1.0
-                row[AGE + 7] = 1.0 / (1.0 + _log_ms(now - person.times[k]))
-                break
-        row[AGE + 8], row[AGE + 9] = np.log(1.0 + length), usual.idle
+        x[AGE + 2, p] = match / (usual.norm * np.sqrt(own)) if usual.norm > 0 and own > 0 else 0.0
+        x[AGE + 3, p] = (content.year[j] - usual.year) / 10.0 if usual.years > 0 and content.year[j] > 0 else 0.0
+    _take_logarithms(scratch, AGE, count)
+    _take_logarithms(scratch, AGE + 1, count)
+    for p in range(count):
+        x[AGE + 4, p] = abs(x[COUNT, p] - usual.log_count) if length > 0 else 0.0
+        x[AGE + 5, p] = abs(x[AGE, p] - usual.log_age) if length > 0 else 0.0
+        x[AGE + 6, p], x[AGE + 7, p] = 0.0, 0.0
+        x[AGE + 8, p], x[AGE + 9, p] = np.log(1.0 + length), usual.idle
+    for k in range(length):  # what the person had and may have again
+        p = scratch.in_pool[person.items[k]] - 1
+        if p >= 0:
+            x[AGE + 6, p] = 1.0 if person.liked[k] > 0 else -1.0
+            x[AGE + 7, p] = 1.0 / (1.0 + _log_ms(now - person.times[k]))
+    _engager_feature(world.vectors.engagers, scratch, usual.vector, pool)
+
+
+@kernel
+def _engager_feature(engagers: F32, scratch: Scratch, length: float, pool: I32) -> None:
+    """Cosine of the person's vector, of this length, and what those who took the item had in common."""
+    vector = scratch.vector
+    for p in range(pool.shape[0]):
+        row = engagers[pool[p]]
         product, square = np.float32(0.0), np.float32(1e-12)
         for d in range(vector.shape[0]):
-            product += vector[d] * engagers[j, d]
-            square += engagers[j, d] * engagers[j, d]
-        row[AGE + 10] = product / (usual.vector * np.sqrt(square))
+            product += vector[d] * row[d]
+            square += row[d] * row[d]
+        scratch.x[AGE + 10, p] = product / (length * np.sqrt(square))
 
 
 @kernel
 def _last_features(world: World, now: float, last: int, pool: I32, x: F32) -> None:
     """How far each candidate lies from the item taken last; -1: none was."""
-    x[:, LAST : LAST + 5] = np.float32(0.0)
+    for f in range(LAST, LAST + 5):
+        x[f, : pool.shape[0]] = np.float32(0.0)
     if last < 0:
         return
     log, pop, content = world.log, world.popularity, world.content
@@ -174,32 +204,32 @@ def _last_features(world: World, now: float, last: int, pool: I32, x: F32) -> No
     while others < content.categories.shape[1] and content.categories[last, others] >= 0:
         others += 1
     for p in range(pool.shape[0]):
-        j, row = pool[p], x[p]
-        row[LAST] = row[COUNT] - last_count
-        row[LAST + 1] = row[4] - last_popularity
-        row[LAST + 2] = row[AGE] - last_age
+        j = pool[p]
+        x[LAST, p] = x[COUNT, p] - last_count
+        x[LAST + 1, p] = x[4, p] - last_popularity
+        x[LAST + 2, p] = x[AGE, p] - last_age
         if content.year[last] > 0 and content.year[j] > 0:
-            row[LAST + 3] = abs(content.year[j] - content.year[last]) / 10.0
+            x[LAST + 3, p] = abs(content.year[j] - content.year[last]) / 10.0
         shared, own = 0.0, 0
         while own < content.categories.shape[1] and content.categories[j, own] >= 0:
             for c in range(others):
                 shared += content.categories[j, own] == content.categories[last, c]
             own += 1
-        row[LAST + 4] = shared / np.sqrt(max(1, own) * max(1, others))
+        x[LAST + 4, p] = shared / np.sqrt(max(1, own) * max(1, others))
 
 
 @kernel
 def fill_features(world: World, person: Person, scratch: Scratch, count: int) -> None:
-    """Set `scratch.x[:count]` to the features of the pool, not yet standardised, and `scratch.offset` to log prior.
+    """Set `scratch.x[:, :count]` to the features of the pool, not yet standardised, and `scratch.offset` to log prior.
 
     Args:
         count: candidates in the pool.
     """
-    pool, x = scratch.pool[:count], scratch.x[:count]
+    pool = scratch.pool[:count]
     usual = _usual(world, person, scratch, pool)
-    _popularity_features(world, pool, x)
-    _source_features(scratch, usual, pool, x)
-    _item_features(world, person, scratch, usual, pool, x)
-    _last_features(world, person.now[0], person.items[0] if person.counts[0] > 0 else -1, pool, x)
+    _popularity_features(world, scratch, pool)
+    _source_features(scratch, usual, pool)
+    _item_features(world, person, scratch, usual, pool)
+    _last_features(world, person.now[0], person.items[0] if person.counts[0] > 0 else -1, pool, scratch.x)
     for p in range(count):
         scratch.offset[p] = scratch.log_prior[pool[p]]

@@ -19,6 +19,7 @@ import numpy as np
 
 from stream_workers.models.online.dice import start_vector
 from stream_workers.models.online.numeric import F32, I32, dot, kernel
+from stream_workers.models.online.sampled_softmax import sampled_errors
 
 
 class ItemVectors(NamedTuple):
@@ -129,31 +130,22 @@ def learn_item_vectors(
     rates: VectorRates,
     h: F32,
     back: F32,
-    logits: F32,
+    errors: F32,
 ) -> None:
     """One step of sampled softmax for `item` taken by somebody with this history.
 
     Args:
-        log_prior: of the item. negatives: int32[S]. h, back: float32[k], scratch. logits: float32[> S], scratch.
+        log_prior: of the item. negatives: int32[S]. h, back: float32[k], scratch. errors: float32[> S], scratch.
     """  # fmt: skip
     norm = user_vector(vectors, user, history, liked, rates, h)
     count = negatives.shape[0]
     if count == 0:
         return
-    shift = np.float32(np.log(float(count)))
-    logits[count] = dot(h, vectors.outward[item]) + vectors.bias[item] + np.float32(rates.logq * log_prior)
-    largest = logits[count]
-    for s in range(count):
-        logits[s] = dot(h, vectors.outward[negatives[s]]) + vectors.bias[negatives[s]] - shift
-        largest = max(largest, logits[s])
-    total = np.float32(0.0)
-    for s in range(count + 1):
-        logits[s] = np.exp(logits[s] - largest)
-        total += logits[s]
+    sampled_errors(h, vectors.outward, vectors.bias, item, rates.logq * log_prior, negatives, errors)
     back[:] = np.float32(0.0)
     for s in range(count + 1):
         j = item if s == count else negatives[s]
-        error = logits[s] / total - (np.float32(1.0) if s == count else np.float32(0.0))
+        error = errors[s]
         row = vectors.outward[j]
         for d in range(h.shape[0]):
             back[d] += error * row[d]

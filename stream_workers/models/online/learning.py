@@ -57,15 +57,7 @@ def learn_event(
     prior = 0.0
     if weight > 0:
         history, liked = person.items[: person.counts[0]], person.liked[: person.counts[0]]
-        if log.item_events[item] == 0:
-            meet_item(world.vectors, item, numbers.seed)
-            meet(world.softmax_mf.items, item, numbers.seed + 1)
-            meet(world.bpr.items, item, numbers.seed + 2)
-            meet(world.isgd.items, item, numbers.seed + 3)
-        if log.user_events[user] == 0:
-            meet(world.softmax_mf.users, user, numbers.seed + 4)
-            meet(world.bpr.users, user, numbers.seed + 5)
-            meet(world.isgd.users, user, numbers.seed + 6)
+        _meet(world, user, item, numbers.seed)
         for pairs, half_life in ((world.pairs, numbers.covisit_half_life), (world.pairs_fast, numbers.covisit_fast_half_life)):
             learn_co_visitation(
                 pairs, history, liked, item, time, half_life, numbers.covisit_depth, numbers.covisit_decay, numbers.covisit_back
@@ -83,8 +75,7 @@ def learn_event(
             world.bpr, user, item, negatives[: min(drawn, numbers.bpr_negatives)], FactorRates(numbers.bpr_lr, numbers.bpr_l2, 0.0)
         )
         learn_isgd(world.isgd, user, item, FactorRates(numbers.isgd_lr, numbers.isgd_l2, 0.0))
-        depth = min(numbers.vector_depth, history.shape[0])
-        _learn_vectors(world, scratch, numbers, items, user, history[:depth], liked[:depth], item, log.total[0], prior)
+        _learn_vectors(world, scratch, numbers, items, user, history, liked, item, log.total[0], prior)
         remember_engager(world.vectors, item, scratch.vector)
         for _ in range(numbers.vector_replays):
             _replay(world, scratch, numbers, items)
@@ -93,14 +84,29 @@ def learn_event(
 
 
 @kernel
+def _meet(world: World, user: int, item: int, seed: int) -> None:
+    """Give an item or a user that takes part for the first time its first vectors."""
+    if world.log.item_events[item] == 0:
+        meet_item(world.vectors, item, seed)
+        meet(world.softmax_mf.items, item, seed + 1)
+        meet(world.bpr.items, item, seed + 2)
+        meet(world.isgd.items, item, seed + 3)
+    if world.log.user_events[user] == 0:
+        meet(world.softmax_mf.users, user, seed + 4)
+        meet(world.bpr.users, user, seed + 5)
+        meet(world.isgd.users, user, seed + 6)
+
+
+@kernel
 def _learn_vectors(
     world: World, scratch: Scratch, numbers: Numbers, items: int, user: int, history: I32, liked: F32, item: int, moment: int,
     log_prior: float,
 ) -> None:  # fmt: skip
+    depth = min(numbers.vector_depth, history.shape[0])
     negatives = scratch.negatives[: numbers.vector_negatives]
     drawn = draw_negatives(world.log, moment, items, item, numbers.negatives_window, numbers.recent_share, world.dice, negatives)
     learn_item_vectors(
-        world.vectors, user, history, liked, item, log_prior, negatives[:drawn], vector_rates(numbers),
+        world.vectors, user, history[:depth], liked[:depth], item, log_prior, negatives[:drawn], vector_rates(numbers),
         scratch.vector, scratch.back, scratch.blended,
     )  # fmt: skip
 
@@ -118,34 +124,18 @@ def _replay(world: World, scratch: Scratch, numbers: Numbers, items: int) -> Non
     if log.weight[at] <= 0 or log.user[at] < 0 or log.item[at] < 0:
         return
     found = history_before(log, log.prev_user[at], scratch.replay_items, scratch.replay_times, scratch.replay_liked)
-    depth = min(found, numbers.vector_depth)
     _learn_vectors(
-        world, scratch, numbers, items, log.user[at], scratch.replay_items[:depth], scratch.replay_liked[:depth], log.item[at],
+        world, scratch, numbers, items, log.user[at], scratch.replay_items[:found], scratch.replay_liked[:found], log.item[at],
         moment, log.log_prior[at],
     )  # fmt: skip
 
 
 @kernel
 def advance_events(
-    world: World,
-    person: Person,
-    scratch: Scratch,
-    numbers: Numbers,
-    half_lives: F64,
-    items_before: int,
-    users: I32,
-    items: I32,
-    times: F64,
-    weights: F32,
-    asked: Any,
-    wanted: Any,
-    out_events: I64,
-    out_ranks: I32,
-    out_top: I32,
-    out_facts: I32,
-    out_age: F64,
-    out_popular: F32,
-) -> int:
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items_before: int,
+    users: I32, items: I32, times: F64, weights: F32, asked: Any, wanted: Any,
+    out_events: I64, out_ranks: I32, out_top: I32, out_facts: I32, out_age: F64, out_popular: F32,
+) -> int:  # fmt: skip
     """Predict and learn E events in order.
 
     Args:
@@ -155,7 +145,7 @@ def advance_events(
 
     Returns:
         How many events were ranked.
-    """  # fmt: skip
+    """
     known = items_before
     ranked = 0
     log = world.log

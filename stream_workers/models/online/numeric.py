@@ -15,7 +15,12 @@ I64 = NDArray[np.int64]
 
 # Sums may be reordered, so that dot products use vector instructions; NaN and infinity keep their meaning, the guards need them.
 kernel: Final[Any] = njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}, boundscheck=False
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "nsz", "arcp"},
+    boundscheck=False,
+    no_cfunc_wrapper=True,
 )
 LARGEST_EXPONENT: Final = 60.0  # decayed sums are brought down when their unit has grown by 2^60
 
@@ -30,20 +35,22 @@ def dot(a: F32, b: F32) -> float:
 
 
 @kernel
-def logarithms(values: F32, bits: I32, out: F32) -> None:
+def logarithms(values: F32, mantissas: F32, out: F32) -> None:
     """Natural logarithms of positive float32[n] to about 1e-4, many at a time.
 
     Args:
-        bits: `values.view(np.int32)`; the exponent is read from there, the mantissa goes into a polynomial.
+        mantissas: float32[n], scratch; another array than `values` and `out`, or vector instructions could not be used.
     """
+    bits, fractions = values.view(np.int32), mantissas.view(np.int32)
     for i in range(values.shape[0]):
-        exponent = np.float32((bits[i] >> 23) - 127)
-        bits[i] = (bits[i] & 0x007FFFFF) | 0x3F800000
-        m = values[i]  # 1 <= m < 2
+        out[i] = np.float32((bits[i] >> np.int32(23)) - np.int32(127))
+        fractions[i] = np.int32((bits[i] & np.int32(0x007FFFFF)) | np.int32(0x3F800000))
+    for i in range(values.shape[0]):
+        m = mantissas[i]  # 1 <= m < 2; a polynomial for its logarithm to the base of 2
         log2 = np.float32(-2.7911176) + m * (
             np.float32(5.0476475) + m * (np.float32(-3.4901006) + m * (np.float32(1.4941380) + m * (
                 np.float32(-0.3514768) + m * np.float32(0.0347870)))))  # fmt: skip
-        out[i] = np.float32(0.6931472) * (exponent + log2)
+        out[i] = np.float32(0.6931472) * (out[i] + log2)
 
 
 @kernel

@@ -19,8 +19,8 @@ from stream_workers.models.online.blend import (
 from stream_workers.models.online.factors import score_factors
 from stream_workers.models.online.features import fill_features
 from stream_workers.models.online.numeric import F32, F64, I32, kernel
-from stream_workers.models.online.popularity import judge_half_lives, leading_half_life
-from stream_workers.models.online.selection import best, best_again, rank_of
+from stream_workers.models.online.popularity import Popularity, judge_half_lives, leading_half_life
+from stream_workers.models.online.selection import best, hide, rank_of
 from stream_workers.models.online.settings import Numbers
 from stream_workers.models.online.sources import POPULAR, propose, score_sources
 from stream_workers.models.online.world import (
@@ -69,18 +69,9 @@ def predict_event(
     Returns:
         Candidates in the pool, negative if the item is not among them.
     """  # fmt: skip
-    pop = world.popularity
     taken, count = person.taken, person.counts[1]
     score_sources(world, person, scratch, numbers, half_lives, items)
-    rows = pop.values.shape[0]
-    judged = scratch.ranks[:rows]
-    for h in range(rows):
-        judged[h] = rank_of(pop.values[h, :items], item, taken, count)
-    leader = leading_half_life(pop)
-    ranks[ALL_TIME], ranks[DECAYED] = judged[rows - 1], judged[leader]
-    _list(person, scratch, ALL_TIME, pop.values[rows - 1, :items], 0.0, top[ALL_TIME])
-    _list(person, scratch, DECAYED, pop.values[leader, :items], 0.0, top[DECAYED])
-    judge_half_lives(pop, judged)
+    _rank_popularity(world.popularity, person, scratch, items, item, ranks, top)
     slow = rank_of(scratch.scores[PAIRS, :items], item, taken, count)
     fast = rank_of(scratch.scores[PAIRS_FAST, :items], item, taken, count)
     pairs_row = PAIRS if world.merit[0] >= world.merit[1] else PAIRS_FAST
@@ -93,16 +84,30 @@ def predict_event(
             source = len(POPULAR) + row  # that it proposed candidates by these scores gave its list
             for k in range(LISTED):
                 top[model, k] = scratch.found[source, k] if k < scratch.found_count[source] else -1
-    for model in (ISGD, BPR):
+    for model, factors in ((ISGD, world.isgd), (BPR, world.bpr)):
         if wanted[model]:
-            factors = world.isgd if model == ISGD else world.bpr
             scores = scratch.scores[SPARE, :items]
             score_factors(factors, person.counts[2], scratch.log_prior, 0.0, scores)
             ranks[model] = rank_of(scores, item, taken, count)
-            _list(person, scratch, model, scores, -1e30, top[model])
+            _list(person, scratch, scores, -1e30, top[model])
     if not (wanted[LINEAR] or wanted[BLEND]):
         return 0
     return _predict_blend(world, person, scratch, numbers, items, item, candidates, ranks, top)
+
+
+@kernel
+def _rank_popularity(pop: Popularity, person: Person, scratch: Scratch, items: int, item: int, ranks: I32, top: I32) -> None:
+    """Rank by all-time popularity and by that of the leading half-life; all half-lives are judged by it."""
+    rows = pop.values.shape[0]
+    judged = scratch.ranks[:rows]
+    for h in range(rows):
+        judged[h] = rank_of(pop.values[h, :items], item, person.taken, person.counts[1])
+    scores = scratch.scores[SPARE, :items]
+    for model, row in ((ALL_TIME, rows - 1), (DECAYED, leading_half_life(pop))):
+        ranks[model] = judged[row]
+        scores[:] = pop.values[row, :items]
+        _list(person, scratch, scores, 0.0, top[model])
+    judge_half_lives(pop, judged)
 
 
 @kernel
@@ -114,18 +119,18 @@ def score_pool(world: World, person: Person, scratch: Scratch, count: int, learn
         learning: whether the standardisation takes this pool in.
     """
     fill_features(world, person, scratch, count)
-    x = scratch.x[:count]
+    x = scratch.x
     if learning:
-        learn_scale(world.blend, x, scratch.gradient)
-    standardise(world.blend, x, scratch.gradient)
-    blended = scratch.blended[:count]
+        learn_scale(world.blend, x, count)
+    standardise(world.blend, x, count)
+    offset, blended = scratch.offset[:count], scratch.blended[:count]
     blended[:] = np.float32(0.0)
     networks = scratch.network.shape[0]
     for e in range(networks):
-        network_scores(world.blend, e, x, scratch.offset, scratch.hidden[e], scratch.network[e, :count])
+        network_scores(world.blend, e, x, offset, scratch.hidden[e], scratch.network[e, :count])
         for p in range(count):
             blended[p] += scratch.network[e, p] / np.float32(networks)
-    linear_scores(world.blend, x, scratch.offset, bucket_of(person.counts[0]), scratch.linear[:count])
+    linear_scores(world.blend, x, offset, bucket_of(person.counts[0]), scratch.linear[:count])
 
 
 @kernel
@@ -136,7 +141,7 @@ def _predict_blend(
     target = scratch.in_pool[item] - 1
     for model in (LINEAR, BLEND):
         scores = (scratch.linear if model == LINEAR else scratch.blended)[:count]
-        found = best(scores, -1e30, min(LISTED, count), person.marks, 0, scratch.heap, top[model])
+        found = best(scores, -1e30, min(LISTED, count), scratch.heap, top[model])
         for k in range(found):
             top[model, k] = scratch.pool[top[model, k]]
         for k in range(found, LISTED):
@@ -144,22 +149,19 @@ def _predict_blend(
         ranks[model] = rank_of(scores, target, person.taken, 0) if target >= 0 else items
     if target < 0:
         return -count
-    x = scratch.x[:count]
+    x = scratch.x
     for e in range(scratch.network.shape[0]):
         errors = scratch.network[e, :count]
         softmax_errors(errors, target)
         learn_network(world.blend, e, x, errors, scratch.hidden[e], scratch.gradient, numbers.blend_lr, numbers.blend_warm_lr)
     softmax_errors(scratch.linear[:count], target)
-    learn_linear(world.blend, x, scratch.linear[:count], bucket_of(person.counts[0]), scratch.gradient, numbers.linear_lr)
+    learn_linear(world.blend, x, scratch.linear[:count], bucket_of(person.counts[0]), numbers.linear_lr)
     return count
 
 
 @kernel
-def _list(person: Person, scratch: Scratch, model: int, scores: F32, floor: float, out: I32) -> None:
-    memory = scratch.found.shape[0] + model
-    found = best_again(
-        scores, floor, LISTED, person.marks, person.stamp[0], scratch.heap, scratch.known[memory],
-        scratch.known_count[memory : memory + 1], out,
-    )  # fmt: skip
+def _list(person: Person, scratch: Scratch, scores: F32, floor: float, out: I32) -> None:
+    hide(scores, person.taken, person.counts[1])
+    found = best(scores, floor, LISTED, scratch.heap, out)
     for k in range(found, LISTED):
         out[k] = -1

@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from stream_workers.models.online.numeric import F32, I32, I64, kernel
+from stream_workers.models.online.numeric import F32, I32, kernel
 
 _BLOCK: Final = 64
-SPARE_PLACES: Final = 16  # so that a list is of use to somebody who had some of its items
+_LOWEST: Final = np.int32(-(2**31))
+_MAGNITUDE: Final = np.int32(0x7FFFFFFF)
 _COUNTED: Final = 10  # of a list, for its mean popularity
 
 
@@ -31,29 +32,32 @@ def rank_of(scores: F32, target: int, taken: I32, taken_count: int) -> int:
 
 
 @kernel
-def best(scores: F32, floor: float, k: int, marks: I64, stamp: int, heap_scores: F32, out: I32) -> int:
+def hide(scores: F32, taken: I32, taken_count: int) -> None:
+    """Set the scores of items, the first `taken_count` of taken: int32, to -infinity: neither `best` nor `rank_of` sees them."""
+    for k in range(taken_count):
+        scores[taken[k]] = -np.inf
+
+
+@kernel
+def best(scores: F32, floor: float, k: int, heap_scores: F32, out: I32) -> int:
     """The k items with the highest scores above `floor`, best first; of equal ones those with the lower code.
 
     Args:
-        scores: float32[n]. marks: int64[>= n]; items whose mark is `stamp` are left out (0: none is).
-        heap_scores: float32[>= k], scratch. out: int32[>= k], filled.
+        scores: float32[n], no NaN. heap_scores: float32[>= k], scratch. out: int32[>= k], filled.
 
     Returns:
         How many were found.
     """
     size = 0
-    least = np.float32(floor)
     n = scores.shape[0]
-    for start in range(0, n, _BLOCK):
-        end = min(n, start + _BLOCK)
-        candidates = 0  # counted with vector instructions: hardly any block has one
-        for j in range(start, end):
-            candidates += scores[j] > least
-        if candidates == 0:
+    peaks = _peaks(scores)
+    least = np.float32(max(floor, _bound(peaks, k)))
+    for block in range(peaks.shape[0]):
+        if peaks[block] <= least:  # hardly any block has a candidate
             continue
-        for j in range(start, end):
+        for j in range(block * _BLOCK, min(n, (block + 1) * _BLOCK)):
             score = scores[j]
-            if not score > least or (stamp > 0 and marks[j] == stamp):
+            if not score > least:
                 continue
             if size < k:  # sift up in a heap whose root is the worst of the best
                 at = size
@@ -74,6 +78,42 @@ def best(scores: F32, floor: float, k: int, marks: I64, stamp: int, heap_scores:
 
 
 @kernel
+def _peaks(scores: F32) -> F32:
+    """The largest score of each block."""
+    bits = scores.view(np.int32)
+    blocks = (scores.shape[0] + _BLOCK - 1) // _BLOCK
+    peaks = np.empty(blocks, np.int32)
+    for block in range(blocks):
+        peak = _LOWEST
+        for j in range(block * _BLOCK, min(scores.shape[0], (block + 1) * _BLOCK)):
+            value = bits[j]
+            value = np.int32(value ^ ((value >> np.int32(31)) & _MAGNITUDE))
+            peak = max(peak, value)
+        peaks[block] = _ordered(peak)
+    return peaks.view(np.float32)
+
+
+@kernel
+def _ordered(bits: np.int32) -> np.int32:
+    """The bits of a float32 as an int32 that is larger when the float is (maxima of integers use vector instructions), and back."""
+    return np.int32(bits ^ ((bits >> np.int32(31)) & _MAGNITUDE))
+
+
+@kernel
+def _bound(peaks: F32, wanted: int) -> float:
+    """A score that at least `wanted` items exceed: as many blocks have a peak above it."""
+    blocks = peaks.shape[0]
+    if wanted > blocks:
+        return -np.inf
+    bound = np.partition(peaks, blocks - wanted)[blocks - wanted : blocks - wanted + 1]
+    if not np.isfinite(bound[0]):
+        return -np.inf
+    bits = bound.view(np.int32)
+    bits[0] = _ordered(_ordered(bits[0]) - np.int32(2))  # two steps below, because one below 0.0 is -0.0
+    return bound[0]
+
+
+@kernel
 def mean_listed(item_events: I32, top: I32, out: F32) -> None:
     """Set out: float32[M] to the mean count of the first ten of each list in top: int32[M, 20], -1 where there are no more."""
     for model in range(out.shape[0]):
@@ -83,36 +123,6 @@ def mean_listed(item_events: I32, top: I32, out: F32) -> None:
                 total += item_events[top[model, k]]
                 listed += 1
         out[model] = total / max(1, listed)
-
-
-@kernel
-def best_again(
-    scores: F32, floor: float, k: int, marks: I64, stamp: int, heap_scores: F32, known: I32, known_count: I64, out: I32
-) -> int:
-    """`best`, made faster by the list of an earlier call, perhaps for somebody else: the best k score at least as much as k
-    items of
-    that list do, so that hardly any item needs a second look. The answer does not depend on the list.
-
-    Args:
-        known: int32[>= k + SPARE_PLACES], that list; replaced. known_count: int64[1], its length.
-        out: int32[>= k], filled.
-    """
-    free = 0
-    least = np.float32(np.inf)
-    for place in range(known_count[0]):
-        item = known[place]
-        if item < scores.shape[0] and marks[item] != stamp:
-            free += 1
-            least = min(least, scores[item])
-    bound = floor
-    if free >= k + SPARE_PLACES // 2:
-        bound = max(floor, float(least) - abs(float(least)) * 1e-6 - 1e-37)  # the last one itself must be above it
-    found = best(scores, bound, k + SPARE_PLACES, marks, stamp, heap_scores, known)
-    known_count[0] = found
-    size = min(k, found)
-    for place in range(size):
-        out[place] = known[place]
-    return size
 
 
 @kernel

@@ -41,9 +41,9 @@ class BankSettings(NamedTuple):
     covisit_power_to: float = 0.0
     covisit_neighbours: int = 128
     knn_depth: int = 10
-    knn_occurrences: int = 200
+    knn_occurrences: int = 100
     knn_neighbours: int = 100
-    knn_window: int = 15
+    knn_window: int = 10
     knn_decay: float = 0.8
     knn_tau: float = 200.0 * DAY_MS
     knn_distance: float = 8.0
@@ -57,7 +57,7 @@ class BankSettings(NamedTuple):
     vector_logq: float = 1.0
     vector_negatives: int = 48
     vector_replays: int = 2
-    mf_size: int = 32
+    mf_size: int = 16
     mf_lr: float = 0.1
     mf_l2: float = 0.01
     mf_logq: float = 1.0
@@ -70,8 +70,8 @@ class BankSettings(NamedTuple):
     negatives_window: int = 1000
     recent_share: float = 0.5
     pool: int = 50
-    hidden: int = 64
-    networks: int = 2
+    hidden: int = 32
+    networks: int = 3
     blend_lr: float = 1e-3
     blend_warm_lr: float = 5e-3
     linear_lr: float = 0.05

@@ -11,37 +11,29 @@ from __future__ import annotations
 import numpy as np
 
 from stream_workers.models.online.factors import FactorRates, Factors, bounded
-from stream_workers.models.online.numeric import F32, I32, dot, kernel
+from stream_workers.models.online.numeric import F32, I32, kernel
+from stream_workers.models.online.sampled_softmax import sampled_errors
 
 
 @kernel
 def learn_softmax_mf(
-    factors: Factors, user: int, item: int, log_prior: float, negatives: I32, rates: FactorRates, back: F32, logits: F32
+    factors: Factors, user: int, item: int, log_prior: float, negatives: I32, rates: FactorRates, back: F32, errors: F32
 ) -> None:
     """One event.
 
     Args:
-        log_prior: of the item. negatives: int32[S]. back: float32[k], scratch. logits: float32[> S], scratch.
+        log_prior: of the item. negatives: int32[S]. back: float32[k], scratch. errors: float32[> S], scratch.
     """
     count = negatives.shape[0]
     if count == 0:
         return
     p = factors.users[user]
-    shift = np.float32(np.log(float(count)))
-    logits[count] = dot(p, factors.items[item]) + factors.bias[item] + np.float32(rates.logq * log_prior)
-    largest = logits[count]
-    for s in range(count):
-        logits[s] = dot(p, factors.items[negatives[s]]) + factors.bias[negatives[s]] - shift
-        largest = max(largest, logits[s])
-    total = np.float32(0.0)
-    for s in range(count + 1):
-        logits[s] = np.exp(logits[s] - largest)
-        total += logits[s]
+    sampled_errors(p, factors.items, factors.bias, item, rates.logq * log_prior, negatives, errors)
     back[:] = np.float32(0.0)
     lr, l2 = np.float32(rates.lr), np.float32(rates.l2)
     for s in range(count + 1):
         j = item if s == count else negatives[s]
-        error = logits[s] / total - (np.float32(1.0) if s == count else np.float32(0.0))
+        error = errors[s]
         q = factors.items[j]
         for d in range(p.shape[0]):
             back[d] += error * q[d]

@@ -12,10 +12,10 @@ from stream_workers.models.online.factors import score_factors
 from stream_workers.models.online.item_vectors import VectorRates, score_item_vectors, user_vector
 from stream_workers.models.online.numeric import F64, kernel, logarithms
 from stream_workers.models.online.popularity import leading_half_life, priors, units_at
-from stream_workers.models.online.selection import best_again
+from stream_workers.models.online.selection import best, hide
 from stream_workers.models.online.session_knn import score_session_knn
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, PAIRS_LAST, VECTORS, Person, Scratch, World
+from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, PAIRS_LAST, SPARE, VECTORS, Person, Scratch, World
 
 # Candidates come from four popularities (rows of the half-lives: about an hour, a day, four days, two months) and five models.
 POPULAR: Final = (1, 3, 4, 6)
@@ -54,9 +54,7 @@ def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbe
     row = leading_half_life(pop)
     prior, log_prior = scratch.prior[:items], scratch.log_prior[:items]
     priors(pop, row, prior)
-    first = scratch.scores[PAIRS, :items]
-    first[:] = prior
-    logarithms(first, first.view(np.int32), log_prior)
+    logarithms(prior, scratch.scores[PAIRS, :items], log_prior)
     history, liked = person.items[: person.counts[0]], person.liked[: person.counts[0]]
     for source in (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN):
         ties = scratch.scores[source, :items]
@@ -100,7 +98,8 @@ def vector_rates(numbers: Numbers) -> VectorRates:
 
 @kernel
 def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, items: int) -> int:
-    """Bring the best of every source together in `scratch.pool`; `scratch.place` remembers where each source had an item.
+    """Bring the best of every source together in `scratch.pool`; `scratch.place` remembers where each source had an item;
+    what must not be shown is hidden in `scratch.scores`.
 
     Returns:
         How many candidates there are.
@@ -108,20 +107,16 @@ def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, it
     for k in range(scratch.pool_count[0]):
         scratch.in_pool[scratch.pool[k]] = 0
     count = 0
-    stamp = person.stamp[0]
     for s in range(scratch.found.shape[0]):
         for k in range(scratch.found_count[s]):
             scratch.place[s, scratch.found[s, k]] = 0
         if s < len(POPULAR):
-            scores = world.popularity.values[POPULAR[s], :items]
-            floor = 0.0
+            scores, floor = scratch.scores[SPARE, :items], 0.0
+            scores[:] = world.popularity.values[POPULAR[s], :items]
         else:
-            scores = scratch.scores[_MODEL_ROWS[s - len(POPULAR)], :items]
-            floor = -1e30
-        found = best_again(
-            scores, floor, numbers.pool, person.marks, stamp, scratch.heap, scratch.known[s], scratch.known_count[s : s + 1],
-            scratch.found[s],
-        )  # fmt: skip
+            scores, floor = scratch.scores[_MODEL_ROWS[s - len(POPULAR)], :items], -1e30
+        hide(scores, person.taken, person.counts[1])
+        found = best(scores, floor, numbers.pool, scratch.heap, scratch.found[s])
         scratch.found_count[s] = found
         for k in range(found):
             item = scratch.found[s, k]

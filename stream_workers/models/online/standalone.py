@@ -18,7 +18,7 @@ from stream_workers.models.online.flat import Tree, flattened, unflattened
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.interface import UNSEEN, OnlineModel, UserState
 from stream_workers.models.online.numeric import F32, I32
-from stream_workers.models.online.selection import best
+from stream_workers.models.online.selection import best, hide
 from stream_workers.models.online.settings import BankSettings, Numbers
 from stream_workers.models.online.world import new_person
 
@@ -107,9 +107,10 @@ class StandaloneModel(OnlineModel, Generic[T]):
         """See `OnlineModel`."""
         if not len(self.items) or k <= 0:
             return []
-        scores = self._all_scores(user_state)
+        scores = self._all_scores(user_state).copy()
+        hide(scores, self._person.taken, int(self._person.counts[1]))
         heap, out = np.zeros(k, np.float32), np.zeros(k, np.int32)
-        found = best(scores, _FLOOR, k, self._person.marks, int(self._person.stamp[0]), heap, out)
+        found = best(scores, _FLOOR, k, heap, out)
         return [self.items.ids[code] for code in out[:found].tolist()]
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -82,10 +82,9 @@ class Scratch(NamedTuple):
     Attributes:
         scores: float32[7, I]. prior, log_prior: float32[I]. largest: float64[7].
         heap: float32[P]. found: int32[S, P], best lists of the sources; found_count: int64[S].
-        known: int32[S + M, P], known_count: int64[S + M], longer lists of the last call, see `best_again`.
         place: int32[S, I], 1 + place in each source's list, 0 elsewhere.
         pool: int32[P]; in_pool: int64[I], 1 + place in the pool, 0 elsewhere. pool_count: int64[1].
-        x: float32[P, F]. offset, blended, linear: float32[P]; network: float32[E, P]. hidden: float32[E, P, H]. gradient:
+        x: float32[F, P]. offset, blended, linear: float32[P]; network: float32[E, P]. hidden: float32[E, H, P]. gradient:
             float32[T].
         vector, back: float32[k]. negatives: int32[N]. ranks: int64[R].
         replay_items, replay_times, replay_liked: a past history.
@@ -99,8 +98,6 @@ class Scratch(NamedTuple):
     heap: F32
     found: I32
     found_count: I64
-    known: I32
-    known_count: I64
     place: I32
     pool: I32
     in_pool: I64
@@ -168,18 +165,16 @@ def new_scratch(settings: BankSettings, items: int, users: int, features: int, s
         heap=np.zeros(pool, np.float32),
         found=np.zeros((sources, pool), np.int32),
         found_count=np.zeros(sources, np.int64),
-        known=np.zeros((sources + len(MODELS), pool), np.int32),
-        known_count=np.zeros(sources + len(MODELS), np.int64),
         place=np.zeros((sources, items), np.int32),
         pool=np.zeros(pool, np.int32),
         in_pool=np.zeros(items, np.int64),
         pool_count=np.zeros(1, np.int64),
-        x=np.zeros((pool, features), np.float32),
+        x=np.zeros((features, pool), np.float32),
         offset=np.zeros(pool, np.float32),
         blended=np.zeros(pool, np.float32),
         network=np.zeros((settings.networks, pool), np.float32),
         linear=np.zeros(pool, np.float32),
-        hidden=np.zeros((settings.networks, pool, settings.hidden), np.float32),
+        hidden=np.zeros((settings.networks, settings.hidden, pool), np.float32),
         gradient=np.zeros(size, np.float32),
         vector=np.zeros(settings.vector_size, np.float32),
         back=np.zeros(max(settings.vector_size, settings.mf_size), np.float32),
