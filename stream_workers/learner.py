@@ -170,7 +170,7 @@ class Learner:
                 marks = feed.marks
                 lessons.append(asyncio.wrap_future(thread.submit(_learn_timed, shelf.stage, rows)))
             await feed.fill(_WAIT_MS if rows is None else 0)
-            if await commits.turn(marks):
+            if await commits.turn(marks, behind=rows is not None and len(rows.users) == events):
                 await feed.check()
         await asyncio.gather(*lessons)
         await commits.finish(marks)

@@ -14,6 +14,7 @@ from stream_workers.learner_thread import StageThread
 
 _COMMIT_SECONDS: Final = 0.25
 _BYTES_PER_SECOND: Final = 16 * 1024 * 1024
+_BYTES_PER_SECOND_BEHIND: Final = 4 * 1024 * 1024  # nobody is served fresher by a commit in the middle of a backlog
 _BUSY_SHARE: Final = 4.0  # packing that takes t is followed by at least this many t without any
 _PROBE_SECONDS: Final = 2.0
 
@@ -31,7 +32,8 @@ class LearnerCommits:
         self._shelf = shelf
         self._clock_ms = clock_ms
         self._thread = thread
-        self._due = 0.0
+        self._rest_from = 0.0
+        self._last_bytes, self._last_seconds = 0, 0.0
         self._probe_at = time.monotonic() + _PROBE_SECONDS
         self._described = False
         self._packed_marks = dict(shelf.marks)
@@ -41,11 +43,12 @@ class LearnerCommits:
         """Something changed that no mark tells of."""
         self._described = True
 
-    async def turn(self, marks: Mapping[str, int]) -> bool:
+    async def turn(self, marks: Mapping[str, int], behind: bool = False) -> bool:
         """Begin a commit if it is time. True: the store was only looked at, because nothing had changed for long.
 
         Args:
             marks: what of the log the stage contains when it has done what was handed to its thread.
+            behind: whether much of the log waits to be learnt: commits are rarer then.
 
         Raises:
             Fenced, StoreUnavailable: also of an earlier commit.
@@ -55,7 +58,7 @@ class LearnerCommits:
                 return False
             await self._written()
         now = time.monotonic()
-        if self._changed(marks) and now >= self._due:
+        if self._changed(marks) and now >= self._due(behind):
             self._probe_at = now + _PROBE_SECONDS
             self._writing = asyncio.create_task(self._write(self._pack(marks)), name="learner-commit")
         elif now >= self._probe_at:
@@ -78,6 +81,10 @@ class LearnerCommits:
             with contextlib.suppress(asyncio.CancelledError, Exception):  # whoever closes has an error already, or none to tell
                 await writing
 
+    def _due(self, behind: bool) -> float:
+        pace = _BYTES_PER_SECOND_BEHIND if behind else _BYTES_PER_SECOND
+        return self._rest_from + max(_COMMIT_SECONDS, self._last_bytes / pace, _BUSY_SHARE * self._last_seconds)
+
     def _changed(self, marks: Mapping[str, int]) -> bool:
         return self._described or marks != self._packed_marks
 
@@ -87,7 +94,7 @@ class LearnerCommits:
 
     async def _write(self, packing: Future[Packed]) -> None:
         packed = await asyncio.wrap_future(packing)
-        self._due = time.monotonic() + max(_COMMIT_SECONDS, packed.bytes / _BYTES_PER_SECOND, _BUSY_SHARE * packed.seconds)
+        self._rest_from, self._last_bytes, self._last_seconds = time.monotonic(), packed.bytes, packed.seconds
         await self._shelf.write(packed)
 
     async def _written(self) -> None:
