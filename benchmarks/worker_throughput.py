@@ -1,4 +1,7 @@
-"""How many events a second one worker applies, beside what the machine could do with less work on the same log."""
+"""How many events a second one worker applies, beside what the machine could do with less work on the same log.
+
+Without the online models, which share the cores and have a benchmark of their own: `online_throughput`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ EVENTS, STOCK_EVENTS, USERS = 200_000, 40_000, 20_000
 
 
 def run() -> list[Row]:
-    """Baselines first, each reading the same log, then the whole worker."""
+    """Baselines first, each reading the same log, then the worker."""
     with rig() as bench:
         bench.produce(catalogue())
         bench.produce(events(EVENTS, USERS))
@@ -38,7 +41,7 @@ def _consume(bench: Rig, kind: str, count: int) -> float:
 
 def _work(bench: Rig) -> float:
     """Events per second from the first event applied until every event and every signal is in Redis."""
-    worker = bench.spawn("-m", "ops.cli", "worker")
+    worker = bench.spawn("-m", "ops.cli", "worker", learner=False)
     wait_until(lambda: bench.applied()[0] or worker.poll() is not None, 60, "the first event")
     first, started = bench.applied()[0], time.perf_counter()
     while bench.applied()[0] < EVENTS:

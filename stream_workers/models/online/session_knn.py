@@ -17,11 +17,21 @@ from stream_workers.models.online.numeric import F32, I32, I64, kernel
 
 
 class KnnScratch(NamedTuple):
-    """Working memory, meaningless between calls: float32[U] all zero, int64[U], int32[neighbours looked at]."""
+    """Working memory, meaningless between calls, for U users, M events about each of K items.
+
+    Attributes:
+        similarity: float32[U], all zero between calls. match: int64[U], event by which a user was found.
+        touched: int32[K M], users found. seen: int64[K, M], events about each item; looked: int64[K], how many.
+        cursors: int64[K M], votes: float32[K M]: where each chain has been followed to, and what it votes there.
+    """
 
     similarity: F32
     match: I64
     touched: I32
+    seen: I64
+    looked: I64
+    cursors: I64
+    votes: F32
 
 
 @kernel
@@ -70,16 +80,16 @@ def _neighbours(
     tau: float,
 ) -> int:
     """Fill `scratch` with who took the same items; how many they are."""  # fmt: skip
-    mask, first = log.item.shape[0] - 1, oldest(log)
+    mask = log.item.shape[0] - 1
     similarity, match, touched = scratch.similarity, scratch.match, scratch.touched
+    items = min(depth, history.shape[0], scratch.seen.shape[0])
+    _follow_items(log, scratch, history[:items], liked, occurrences)
     found = 0
     share = 1.0
-    for k in range(min(depth, history.shape[0])):
-        a = history[k]
-        rarity = share / np.log(2.0 + log.item_events[a])
-        e = log.item_last[a] if liked[k] > 0 else -1
-        looked = 0
-        while e >= first and looked < occurrences and found < touched.shape[0]:
+    for k in range(items):
+        rarity = share / np.log(2.0 + log.item_events[history[k]])
+        for n in range(scratch.looked[k]):
+            e = scratch.seen[k, n]
             at = e & mask
             v = log.user[at]
             if v >= 0 and v != user:
@@ -88,10 +98,32 @@ def _neighbours(
                     found += 1
                     match[v] = e
                 similarity[v] += np.float32(rarity / (1.0 + max(0.0, now - log.time[at]) / tau))
-            looked += 1
-            e = log.prev_item[at]
         share *= decay
     return found
+
+
+@kernel
+def _follow_items(log: EventLog, scratch: KnnScratch, history: I32, liked: F32, occurrences: int) -> None:
+    """Fill `scratch.seen` with the newest events about each item of the history.
+
+    All chains are followed side by side: each step of one waits for memory, and so they wait together.
+    """
+    mask, first = log.item.shape[0] - 1, oldest(log)
+    cursors, looked = scratch.cursors, scratch.looked
+    for k in range(history.shape[0]):
+        cursors[k] = log.item_last[history[k]] if liked[k] > 0 else -1
+        looked[k] = 0
+    for n in range(min(occurrences, scratch.seen.shape[1])):
+        alive = False
+        for k in range(history.shape[0]):
+            e = cursors[k]
+            if e >= first:
+                scratch.seen[k, n] = e
+                looked[k] = n + 1
+                cursors[k] = log.prev_item[e & mask]
+                alive = True
+        if not alive:
+            break
 
 
 @kernel
@@ -109,23 +141,27 @@ def _vote(
     """Add the votes of all neighbours along `chain` (next or previous events of each); the largest score that came of it."""
     mask, first = log.item.shape[0] - 1, oldest(log)
     items, weights = log.item, log.weight
+    cursors, votes = scratch.cursors, scratch.votes
     step = np.float32(np.exp(-1.0 / distance))
-    largest = np.float32(0.0)
+    voters = 0
     for k in range(found):
         v = scratch.touched[k]
-        if scratch.similarity[v] < threshold:
-            continue
-        vote = scratch.similarity[v] * np.float32(weight)
-        e = chain[scratch.match[v] & mask]
-        for _ in range(window):
+        if scratch.similarity[v] >= threshold:
+            cursors[voters] = chain[scratch.match[v] & mask]
+            votes[voters] = scratch.similarity[v] * np.float32(weight)
+            voters += 1
+    largest = np.float32(0.0)
+    for _ in range(window):  # side by side, see `_follow_items`
+        for k in range(voters):
+            e = cursors[k]
             if e < first:
-                break
-            vote *= step
+                continue
+            votes[k] *= step
             at = e & mask
             if weights[at] > 0 and items[at] >= 0:
-                out[items[at]] += vote
+                out[items[at]] += votes[k]
                 largest = max(largest, out[items[at]])
-            e = chain[at]
+            cursors[k] = chain[at]
     return float(largest)
 
 
@@ -157,6 +193,15 @@ def _kth_largest(similarity: F32, touched: I32, found: int, k: int) -> float:
     return low
 
 
-def new_knn_scratch(users: int, touched: int) -> KnnScratch:
-    """Room for so many users, and for so many candidates of a neighbourhood."""
-    return KnnScratch(np.zeros(users, np.float32), np.zeros(users, np.int64), np.zeros(touched, np.int32))
+def new_knn_scratch(users: int, depth: int, occurrences: int) -> KnnScratch:
+    """Room for so many users, items of a history and events about each."""
+    candidates = depth * occurrences
+    return KnnScratch(
+        similarity=np.zeros(users, np.float32),
+        match=np.zeros(users, np.int64),
+        touched=np.zeros(candidates, np.int32),
+        seen=np.zeros((depth, occurrences), np.int64),
+        looked=np.zeros(depth, np.int64),
+        cursors=np.zeros(candidates, np.int64),
+        votes=np.zeros(candidates, np.float32),
+    )
