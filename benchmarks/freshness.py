@@ -12,17 +12,18 @@ from confluent_kafka import Producer
 from benchmarks.rig import Rig, catalogue, events, rig
 from benchmarks.row import Row
 
-RATE, PROBES = 1000, 300
+RATE, PROBES, BEFORE = 1000, 300, 20_000
 
 
 def run() -> list[Row]:
     """Offer the load; meanwhile click as one person after the other and poll the API until each click is in the history."""
     with rig() as bench:
         bench.produce(catalogue())
-        bench.produce(events(20_000, 2000))
+        bench.produce(events(BEFORE, 2000))
         bench.worker()
         url = bench.api()
         bench.settle()
+        bench.settle_models(BEFORE)
         load = bench.spawn("-m", "benchmarks.load", str(RATE), "5000", "3")
         time.sleep(3)
         milliseconds = _probe(bench, url)

@@ -8,8 +8,6 @@ import orjson
 
 from benchmarks.rig import Rig, catalogue, compile_models, events, rig, wait_until
 from benchmarks.row import Row
-from feature_store.keys import MODEL_INDEX
-from feature_store.page_format import unpack_index
 
 EVENTS, USERS, SAMPLE = 200_000, 20_000, 0.02
 
@@ -37,16 +35,10 @@ def _work(learner: bool) -> float:
         first, started = bench.applied()[0], time.perf_counter()
         bench.settle(300)
         if learner:
-            wait_until(lambda: learnt(bench) == EVENTS, 300, "the learner to learn everything")
+            bench.settle_models(EVENTS)
         return (EVENTS - first) / (time.perf_counter() - started)
 
 
 def _learner_runs(bench: Rig) -> bool:
     beats = [orjson.loads(bench.redis.get(key) or b"{}") for key in bench.redis.scan_iter("worker:*")]
     return any((beat.get("learner") or {}).get("lag") is not None for beat in beats)
-
-
-def learnt(bench: Rig) -> int:
-    """Events that the stored models contain."""
-    blob = bench.redis.get(MODEL_INDEX)
-    return unpack_index(blob).events if blob else 0

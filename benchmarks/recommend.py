@@ -24,6 +24,7 @@ def run() -> list[Row]:
         bench.worker()
         url = bench.api()
         bench.settle(300)
+        bench.settle_models(USERS * EVENTS_EACH)
         floor = asyncio.run(_ask(url, "/healthz", 500))
         calm = asyncio.run(_ask(url, "/v1/users/user{}/recommendations?k=10", REQUESTS // 3))
         load = bench.spawn("-m", "benchmarks.load", str(BUSY_RATE), str(USERS), "5")

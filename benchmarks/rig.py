@@ -21,7 +21,8 @@ import orjson
 import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from feature_store.keys import item_watermarks_key, user_watermarks_key
+from feature_store.keys import MODEL_INDEX, item_watermarks_key, user_watermarks_key
+from feature_store.page_format import unpack_index
 from ops.stack import Servers, servers
 from ops.topics import create_topics
 from schemas.settings import Settings
@@ -149,6 +150,14 @@ class Rig:
         events = self.end(*EVENT_TOPICS)  # asked once: the broker has other things to do
         wait_until(lambda: self.applied()[0] == events, seconds, "the worker to apply all events")
         wait_until(lambda: self.applied()[1] == self.end(ITEM_SIGNALS), seconds, "the worker to apply all signals")
+
+    def settle_models(self, events: int) -> None:
+        """Wait until the stored models have learnt so many events."""
+        wait_until(lambda: self._learnt() == events, 300, "the learner to learn everything")
+
+    def _learnt(self) -> int:
+        blob = self.redis.get(MODEL_INDEX)
+        return unpack_index(blob).events if blob else 0
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End one process."""
