@@ -37,16 +37,9 @@ def log_prior_of(world: World, item: int, items: int) -> float:
 
 @kernel
 def learn_event(
-    world: World,
-    person: Person,
-    scratch: Scratch,
-    numbers: Numbers,
-    half_lives: F64,
-    items: int,
-    item: int,
-    time: float,
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, time: float,
     weight: float,
-) -> None:
+) -> None:  # fmt: skip
     """Every model learns that the person asked for (see `ask_for`) took `item`; then the log does.
 
     Args:

@@ -49,17 +49,9 @@ from stream_workers.models.online.world import (
 
 @kernel
 def predict_event(
-    world: World,
-    person: Person,
-    scratch: Scratch,
-    numbers: Numbers,
-    half_lives: F64,
-    items: int,
-    item: int,
-    wanted: Any,
-    ranks: I32,
-    top: I32,
-) -> int:
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, wanted: Any,
+    ranks: I32, top: I32,
+) -> int:  # fmt: skip
     """Rank the item that the person is about to take by every model, and teach the blend.
 
     Args:
@@ -68,7 +60,7 @@ def predict_event(
 
     Returns:
         Candidates in the pool, negative if the item is not among them.
-    """  # fmt: skip
+    """
     taken, count = person.taken, person.counts[1]
     score_sources(world, person, scratch, numbers, half_lives, items)
     _rank_popularity(world.popularity, person, scratch, items, item, ranks, top)

@@ -86,9 +86,7 @@ def _peaks(scores: F32) -> F32:
     for block in range(blocks):
         peak = _LOWEST
         for j in range(block * _BLOCK, min(scores.shape[0], (block + 1) * _BLOCK)):
-            value = bits[j]
-            value = np.int32(value ^ ((value >> np.int32(31)) & _MAGNITUDE))
-            peak = max(peak, value)
+            peak = max(peak, _ordered(bits[j]))
         peaks[block] = _ordered(peak)
     return peaks.view(np.float32)
 
