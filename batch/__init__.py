@@ -1,1 +1,1 @@
-"""The batch models (training, evaluation, publishing). Nothing yet: they come with the issue on deep models."""
+"""Deep models: the event lake, data sets, training, evaluation on later time, the registry and its gate."""

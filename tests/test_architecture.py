@@ -25,8 +25,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "feature_store": ("schemas",),
     "stream_workers": CORE,
     "serving": (*CORE, "stream_workers.models"),  # the learner's own ranking code, see docs/adr/0008; nothing else of it
-    "batch": CORE,
-    "evaluation": (*CORE, *PURE),
+    "batch": (*CORE, "stream_workers.models", "evaluation"),
+    "evaluation": (*CORE, "stream_workers.models", "stream_workers.handlers", "serving.ranking"),
     "ops": (*CORE, "stream_workers", "serving", "batch", "evaluation"),
 }
 BESIDE = ("tests", "benchmarks", "examples")  # may import everything, nobody imports them

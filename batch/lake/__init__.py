@@ -1,0 +1,1 @@
+"""The event lake: Kafka's log as Parquet files, each event once."""
