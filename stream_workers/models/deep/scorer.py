@@ -60,7 +60,8 @@ class Scorer(ABC):
 
     def score_some(self, query: Query, items: I64) -> F32:
         """The scores of n of the items for one user: float32[n]; models that need not look at all P do less work here."""
-        return self.score([query])[0][items]
+        scores: F32 = self.score([query])[0][items]
+        return scores
 
     @abstractmethod
     def arrays(self) -> Mapping[str, NDArray[Any]]:
