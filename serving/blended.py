@@ -17,6 +17,7 @@ from schemas.events import EventType
 from serving.followed_model import FollowedModel
 from serving.interests import Interests
 from serving.query import RecommendationQuery
+from serving.ranking.seeds import Seeds
 from stream_workers.models.online.columns import History, Proposal
 
 LARGEST_POOL: Final = 640  # at least as many candidates as the bank ever has
@@ -39,16 +40,18 @@ class Blended:
     Attributes:
         scores: item to the probability that it is what the person takes next, as the blend sees it: the softmax over all its
             candidates. Best first.
-        seeds: item to the past item that speaks most for it, where one does.
         personal: whether the models know anything that the person took. remembered: whether they have learnt from this person.
         blend: the blend's name, with the number of events it has learnt. nearline: the models it stands on.
     """
 
-    def __init__(self, proposal: Proposal, seeds: dict[str, str], nearline: str, personal: bool, remembered: bool) -> None:
+    def __init__(
+        self, proposal: Proposal, past: Sequence[str], seeds: Seeds, nearline: str, personal: bool, remembered: bool
+    ) -> None:
         self._proposal = proposal
+        self._past = past
+        self._seeds = seeds
         self._rows = {item: row for row, item in enumerate(proposal.items)}
         self.scores: dict[str, float] = dict(zip(proposal.items, shares(proposal.scores).tolist(), strict=True))
-        self.seeds = seeds
         self.personal = personal
         self.remembered = remembered
         self.blend = f"blend@{proposal.learnt}"
@@ -59,13 +62,17 @@ class Blended:
 
     def sources(self, item: str) -> dict[str, float]:
         """What each source says for the item, 1 / sqrt(its place in the source's own list), largest first."""
-        row = self._rows[item]
-        said = [(float(values[row]), name) for name, values in self._proposal.sources.items()]
-        return {name: value for value, name in sorted(said, key=lambda pair: -pair[0]) if value > 0}
+        return self._proposal.said(self._rows[item])
+
+    def seeds(self, items: Iterable[str]) -> dict[str, str]:
+        """Item to the past item that speaks most for it, where one does."""
+        known = [item for item in items if item in self._rows]
+        places = self._seeds.strongest(self._proposal.codes[[self._rows[item] for item in known]])
+        return {item: self._past[place] for item, place in zip(known, places, strict=True) if place >= 0}
 
     def counts(self) -> dict[str, int]:
         """How many of the candidates each source proposed."""
-        return {name: int(np.count_nonzero(values)) for name, values in self._proposal.sources.items()}
+        return dict(zip(self._proposal.names, np.count_nonzero(self._proposal.places, axis=1).tolist(), strict=True))
 
 
 @dataclass
@@ -118,8 +125,8 @@ class Blend:
     def _ask(self, model: FollowedModel, history: History, moment: int, interests: Interests) -> Blended:
         started = perf_counter()
         proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen)
-        seeds = model.seeds(history, proposal.items, moment)
-        found = Blended(proposal, seeds, model.name, model.knows(history.items), model.remembers(history.user_id))
+        past, seeds = model.seeds(history, moment)
+        found = Blended(proposal, past, seeds, model.name, model.knows(history.items), model.remembers(history.user_id))
         self.seconds = _MEMORY * self.seconds + (1 - _MEMORY) * (perf_counter() - started)
         return found
 
@@ -130,7 +137,7 @@ def history_of(query: RecommendationQuery, interests: Interests, state: UserStat
     Where nothing is known of the person, the item of the page stands in.
     """
     said = list(dict.fromkeys([*query.recent_items, *([interests.page] if interests.page else [])]))
-    known = [entry for entry in state.history if entry.item_id not in set(said)] if state else []
+    known = [entry for entry in state.history if entry.item_id not in said] if state else []
     return History(
         user_id=query.user_id,
         items=said + [entry.item_id for entry in known],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.model_pages import Index
-from serving.ranking.seeds import Pairs, strongest_seeds
+from serving.ranking.seeds import Pairs, Seeds
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import WEIGHTS, History
 from stream_workers.models.online.context_popularity import PREFIX, ContextPopularity
@@ -48,7 +48,7 @@ class FollowedModel:
             views["pairs.neighbours"], views["pairs.weights"], views["pairs.filled"], views["pairs.mass"], settings.covisit_decay,
             settings.covisit_power_from,
         )  # fmt: skip
-        self._landmark = float(views["pairs.landmarks"][0])
+        self._landmark = float(np.nan_to_num(views["pairs.landmarks"][0], nan=self.newest_ms))
 
     def warm_up(self) -> None:
         """Rank once, so that no request waits for the compiler."""
@@ -63,17 +63,14 @@ class FollowedModel:
         """Whether anything was learnt from this person."""
         return user_id is not None and self.bank.users.code(user_id) >= 0
 
-    def seeds(self, history: History, items: Sequence[str], moment: int) -> dict[str, str]:
-        """Item to the one of the last items taken that speaks most for it; without those that none speaks for."""
+    def seeds(self, history: History, moment: int) -> tuple[list[str], Seeds]:
+        """The last different items taken, and what they say for others."""
         taken = [item for item, weight in zip(history.items, WEIGHTS[history.types], strict=True) if weight > 0]
         codes = {item: code for item in dict.fromkeys(taken) if (code := self.bank.items.code(item)) >= 0}
         past = list(codes)[: self.bank.settings.covisit_depth]
         exponent = (moment - self._landmark) / self.bank.settings.covisit_half_life
-        found = strongest_seeds(
-            self._pairs, np.array([codes[item] for item in past], np.int64),
-            np.array([self.bank.items.code(item) for item in items], np.int64), 2.0 ** min(1000.0, np.nan_to_num(exponent)),
-        )  # fmt: skip
-        return {item: past[place] for item, place in zip(items, found.tolist(), strict=True) if place >= 0}
+        unit = 2.0 ** min(1000.0, max(0.0, exponent))
+        return past, Seeds(self._pairs, np.array([codes[item] for item in past], np.int64), unit)
 
 
 def contexts_in(state: State) -> ContextPopularity | None:

@@ -153,7 +153,7 @@ def _blended_reason(decision: Decision, blended: Blended, shelf: Shelf, source: 
 
     Only the pairs of the co-visitation tell one past item. Sources that know nothing of the person rank by popularity.
     """
-    seed = blended.seeds.get(item)
+    seed = decision.led_by.get(item)
     if source.startswith("popularity"):
         return POPULAR
     if seed is not None and seed == decision.interests.page:

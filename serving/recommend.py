@@ -50,6 +50,7 @@ class Decision:
             to their share of what happens in the contexts of the request.
         newcomers: which of the chosen have a place because nobody has taken them yet. likeness: why those are here that are
             here for their content.
+        led_by: of the chosen of the blend, to the past item that speaks most for it, where one does.
         chosen: item and score, best first. Items of the blend come before all others but newcomers.
         tail: what the votes of the items behind those of the blend are multiplied by, so that scores fall.
         dropped: how many better items were left out, by reason.
@@ -67,6 +68,7 @@ class Decision:
     here: Mapping[str, float] = field(default_factory=dict)
     newcomers: frozenset[str] = frozenset()
     likeness: Mapping[str, Likeness | None] = field(default_factory=dict)
+    led_by: Mapping[str, str] = field(default_factory=dict)
     chosen: Sequence[tuple[str, float]] = ()
     tail: float = 1.0
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -147,11 +149,14 @@ class Recommender:
         return replace(decision, chosen=places, newcomers=frozenset(item for item, _ in places) - chosen)
 
     def _explained(self, decision: Decision) -> Decision:
-        """The decision with what those items that are here for their content have in common with something that the person took."""
-        voted = decision.votes.get("content", {})
+        """The decision with which past item speaks for each of the blend's, and what those items that are here for their content
+        have in common with something that the person took.
+        """
+        voted, seeds = decision.votes.get("content", {}), list(decision.interests.seeds)
         alike = {item for item, _ in decision.chosen if item in voted and _led_by(decision.votes, item) == "content"}
-        seeds = list(decision.interests.seeds)
-        return replace(decision, likeness={item: self._content.likeness(item, seeds) for item in alike | decision.newcomers})
+        likeness = {item: self._content.likeness(item, seeds) for item in alike | decision.newcomers}
+        led_by = decision.blended.seeds(item for item, _ in decision.chosen) if decision.blended else {}
+        return replace(decision, likeness=likeness, led_by=led_by)
 
     async def _filled(self, decision: Decision, reads: Reads) -> Decision:
         """The decision with the rest of the list from the fixed blend of other sources: all of it where there is no online one."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.ranking.seeds import Pairs, strongest_seeds
+from serving.ranking.seeds import Pairs, Seeds
 
 ITEMS, PLACES = 12, 5
 
@@ -40,11 +39,18 @@ def plainly(pairs: Pairs, history: list[int], target: int, unit: float) -> int:
 )  # fmt: skip
 def test_it_is_the_largest_part_of_the_sum(seed: int, history: list[int], targets: list[int], unit: float) -> None:
     pairs = pairs_of(seed)
-    found = strongest_seeds(pairs, np.array(history, np.int64), np.array(targets, np.int64), unit)
-    assert found.tolist() == [plainly(pairs, history, target, unit) for target in targets]
+    seeds = Seeds(pairs, np.array(history, np.int64), unit)
+    assert seeds.strongest(np.array(targets, np.int32)) == [plainly(pairs, history, target, unit) for target in targets]
 
 
-@pytest.mark.parametrize(("history", "targets"), [([], [1, 2]), ([1], []), ([], [])])
-def test_nothing_speaks_where_there_is_nothing(history: list[int], targets: list[int]) -> None:
-    found = strongest_seeds(pairs_of(1), np.array(history, np.int64), np.array(targets, np.int64), 1.0)
-    assert found.tolist() == [-1] * len(targets)
+def test_nothing_speaks_where_there_is_nothing() -> None:
+    assert Seeds(pairs_of(1), np.zeros(0, np.int64), 1.0).strongest(np.array([1, 2])) == [-1, -1]
+
+
+def test_it_keeps_what_the_pairs_were() -> None:
+    pairs = pairs_of(1)
+    seeds = Seeds(pairs, np.array([3, 4]), 1.0)
+    before = seeds.strongest(np.arange(ITEMS))
+    for array in (pairs.neighbours, pairs.weights, pairs.filled, pairs.mass):
+        array[:] = 0
+    assert seeds.strongest(np.arange(ITEMS)) == before != [-1] * ITEMS

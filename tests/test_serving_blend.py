@@ -52,8 +52,8 @@ async def test_it_is_the_learners_own_ranking() -> None:
     weights = np.exp(proposal.scores.astype(np.float64))
     assert [item["score"] for item in answer["items"]] == pytest.approx((weights / weights.sum())[:20].tolist(), rel=1e-6)
     for row, item in enumerate(answer["items"]):
-        said = {name: pytest.approx(float(values[row])) for name, values in proposal.sources.items() if values[row] > 0}
-        assert item["sources"] == said
+        places = dict(zip(proposal.names, proposal.places[:, row].tolist(), strict=True))
+        assert item["sources"] == {name: pytest.approx(place**-0.5) for name, place in places.items() if place > 0}
         assert list(item["sources"].values()) == sorted(item["sources"].values(), reverse=True)
 
 

@@ -30,27 +30,24 @@ class Pairs(NamedTuple):
     power: float
 
 
-def strongest_seeds(pairs: Pairs, history: NDArray[np.int64], targets: NDArray[np.int64], unit: float) -> NDArray[np.int64]:
-    """For each target the place in the history that speaks most for it, -1 where none does.
+class Seeds:
+    """What the past items of one person say for others; a copy, so that the bank may go on.
 
     Args:
-        history: int64[D], item codes, newest first. targets: int64[T], different codes.
+        history: int64[D], item codes, newest first.
         unit: the weight of an event now, so that mass / unit is a decayed count.
-
-    Returns:
-        int64[T].
     """
-    places = pairs.neighbours.shape[1]
-    rows = pairs.neighbours[history]
-    in_use = np.arange(places) < pairs.filled[history][:, None]
-    order = np.argsort(targets, kind="stable")
-    found = np.minimum(np.searchsorted(targets, rows, sorter=order), max(0, len(targets) - 1))
-    target = order[found] if len(targets) else np.zeros(rows.shape, np.int64)
-    hits = in_use & (targets[target] == rows) if len(targets) else np.zeros(rows.shape, np.bool_)
-    damping = (pairs.mass[history] / max(unit, 1e-300) + 1.0) ** -pairs.power
-    parts = np.zeros((len(history), len(targets)))
-    seed, place = np.nonzero(hits)
-    parts[seed, target[seed, place]] = (pairs.decay**seed) * damping[seed] * pairs.weights[history][seed, place]
-    best = parts.argmax(axis=0) if len(history) else np.zeros(len(targets), np.int64)
-    strongest = parts.max(axis=0, initial=0.0)
-    return np.where(strongest > 0, best, -1).astype(np.int64)
+
+    def __init__(self, pairs: Pairs, history: NDArray[np.int64], unit: float) -> None:
+        self._neighbours = pairs.neighbours[history]
+        in_use = np.arange(self._neighbours.shape[1]) < pairs.filled[history][:, None]
+        damping = (pairs.mass[history] / max(unit, 1e-300) + 1.0) ** -pairs.power
+        fading = pairs.decay ** np.arange(len(history))
+        self._parts = np.where(in_use, (fading * damping)[:, None] * pairs.weights[history], 0.0)
+
+    def strongest(self, targets: NDArray[Any]) -> list[int]:
+        """For each of these item codes the place in the history that speaks most for it, -1 where none does."""
+        if not len(self._parts):
+            return [-1] * len(targets)
+        parts = np.where(self._neighbours == targets[:, None, None], self._parts, 0.0).max(axis=2)
+        return np.where(parts.any(axis=1), parts.argmax(axis=1), -1).tolist()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
+
 from stream_workers.models.online.columns import WEIGHTS, History
 from stream_workers.models.online.event_log import EventLog, mark_taken
 from stream_workers.models.online.id_table import IdTable
@@ -32,14 +34,15 @@ def ask_with(
     stamp = int(person.stamp[0])
     taken = mark_taken(log, user, numbers.taken_limit, numbers.repeats, stamp, person.marks, person.taken)
     weights = WEIGHTS[history.types]
-    codes = [items.code(item) for item in history.items]
+    codes = items.known(history.items)
     newest = {code: at for at, code in reversed(list(enumerate(codes))) if code >= 0}
-    refused = [code for code, at in newest.items() if weights[at] < 0 or not numbers.repeats]
-    for code in {*refused, *(items.code(item) for item in exclude)} - {-1}:
-        if person.marks[code] != stamp:
-            person.marks[code] = stamp
-            person.taken[taken] = code
-            taken += 1
+    against = weights < 0
+    refused = [code for code, at in newest.items() if against[at]] if numbers.repeats else newest
+    hidden = np.array(list({*refused, *items.known(exclude)} - {-1}), np.int64)
+    hidden = hidden[person.marks[hidden] != stamp]
+    person.marks[hidden] = stamp
+    person.taken[taken : taken + len(hidden)] = hidden
+    taken += len(hidden)
     recent = sorted(newest.values())[: len(person.items)]
     length = len(recent)
     person.items[:length] = [codes[at] for at in recent]

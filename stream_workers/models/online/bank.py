@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InvalidSettings
+from stream_workers.models.online.answering import rank_candidates
 from stream_workers.models.online.asking import ask_with
 from stream_workers.models.online.capacity import Room, check_bounds, events_with_room, grown
 from stream_workers.models.online.columns import History, Interactions, Outcome, Proposal, joined, moved_codes
@@ -19,9 +20,8 @@ from stream_workers.models.online.features import FEATURES, HALF_LIVES
 from stream_workers.models.online.flat import flattened, unflattened
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.learning import advance_events
-from stream_workers.models.online.predicting import score_pool
 from stream_workers.models.online.settings import BankSettings, Numbers
-from stream_workers.models.online.sources import SOURCES, propose, score_sources
+from stream_workers.models.online.sources import SOURCES
 from stream_workers.models.online.world import (
     CATEGORIES,
     LISTED,
@@ -145,22 +145,13 @@ class ModelBank:
         user = self.users.code(history.user_id) if history.user_id is not None else -1
         ask_with(person, self._world.log, self._numbers, self.items, user, history, now_ms, exclude)
         items = len(self.items)
-        if items == 0:
-            return Proposal([], np.zeros(0, np.float32), {}, self.trained, self.learnt)
-        score_sources(self._world, person, self._scratch, self._numbers, self._half_lives, items)
-        count = propose(self._world, person, self._scratch, self._numbers, items)
-        if count > 0:
-            score_pool(self._world, person, self._scratch, count, False)
-        scores = self._scratch.blended[:count]
-        order = np.argsort(-scores, kind="stable")[:k]
-        pool = self._scratch.pool[:count][order]
-        places = self._scratch.place[:, pool]
-        sources = {
-            name: np.where(row > 0, 1.0 / np.sqrt(np.maximum(row, 1)), 0.0).astype(np.float32)
-            for name, row in zip(SOURCES, places, strict=True)
-        }
-        ids = self.items.ids
-        return Proposal([ids[code] for code in pool.tolist()], scores[order].copy(), sources, self.trained, self.learnt)
+        scratch, count = self._scratch, 0
+        if items > 0:
+            count = rank_candidates(self._world, person, scratch, self._numbers, self._half_lives, items)
+        order = np.argsort(-scratch.blended[:count], kind="stable")[:k]
+        pool = scratch.pool[:count][order]
+        found = list(map(self.items.ids.__getitem__, pool.tolist()))
+        return Proposal(found, pool, scratch.blended[order], scratch.place[:, pool], SOURCES, self.trained, self.learnt)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Every array by name, axis 0 the rows; views, so copy what must not change."""

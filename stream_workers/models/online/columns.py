@@ -115,13 +115,21 @@ class Proposal(NamedTuple):
     """Candidates, best first.
 
     Attributes:
-        items: ids. scores: float32[n], of the blend. sources: source name to float32[n]: 1 / sqrt(place in its own list), 0 where
-            it did not propose the item.
+        items: ids. codes: int32[n], of the items. scores: float32[n], of the blend.
+        places: int32[S, n], where each source has the item in its own list, from 1; 0: it did not propose it.
+        names: of the S sources.
         trained: whether the blend has learnt anything yet. learnt: events that the bank has learnt.
     """
 
     items: list[str]
+    codes: I32
     scores: F32
-    sources: dict[str, F32]
+    places: I32
+    names: tuple[str, ...]
     trained: bool
     learnt: int
+
+    def said(self, row: int) -> dict[str, float]:
+        """What each source says for one of the items, 1 / sqrt(its place), largest first."""
+        places = [(place, name) for name, place in zip(self.names, self.places[:, row].tolist(), strict=True) if place > 0]
+        return {name: place**-0.5 for place, name in sorted(places, key=lambda pair: pair[0])}

@@ -24,9 +24,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from stream_workers.models.online.content_chains import answer, ask, link, new_chains, norm, unlink, with_places, with_tokens
+from stream_workers.models.online.content_chains import answer, ask, closest, link, new_chains, unlink, with_places, with_tokens
 from stream_workers.models.online.content_tokens import TOKENS, text_of, tokens_of
-from stream_workers.models.online.numeric import F32
+from stream_workers.models.online.numeric import F32, I32
 
 QUESTION_TOKENS: Final = 16
 DEPTH: Final = 64
@@ -115,7 +115,7 @@ class ContentNeighbours:
         Returns:
             ids, best first, and cosines, float32[<= k].
         """
-        places = np.array([self._place[item] for item in history if item in self._place][:HISTORY], np.int32)
+        _, places = self._known(history)
         chains, items = self._chains, len(self)
         asked = np.empty(max(1, len(places) * TOKENS), np.int32)
         asked = asked[: ask(chains, places, decay, items, asked)]
@@ -123,21 +123,24 @@ class ContentNeighbours:
         heaviest = asked[np.argsort(-weights, kind="stable")[:QUESTION_TOKENS]]
         found, scores = np.empty(len(heaviest) * DEPTH, np.int32), np.empty(len(heaviest) * DEPTH, np.float32)
         self.work = answer(chains, asked, heaviest, DEPTH, items, found, scores)
-        order = np.argsort(-scores[: self.work], kind="stable").tolist()
-        best = [row for row in order if self._ids[found[row]] not in exclude][:k] if exclude else order[:k]
-        return [self._ids[place] for place in found[best].tolist()], scores[best]
+        found, scores = found[: self.work], scores[: self.work]
+        hidden = [self._place[item] for item in exclude if item in self._place]
+        if hidden:
+            chains.marks[hidden] = 1
+            scores[chains.marks[found] == 1] = -1.0
+            chains.marks[hidden] = 0
+        best = np.argsort(-scores, kind="stable")[:k]
+        best = best[scores[best] >= 0]
+        return list(map(self._ids.__getitem__, found[best].tolist())), scores[best]
 
     def closest(self, item_id: str, history: Sequence[str], decay: float = DECAY) -> str | None:
         """The item of a history (newest first) that adds most to the score of an item; None: none does."""
-        mine = set(self.tokens(item_id))
-        best, chosen, fade = 0.0, None, 1.0
-        for other in [item for item in history if item in self._place][:HISTORY]:
-            common = sum(self.weight(token) ** 2 for token in self.tokens(other) if token in mine)
-            part = fade * common / norm(self._chains, self._place[other], len(self)) if common else 0.0
-            if part > best:
-                best, chosen = part, other
-            fade *= decay
-        return chosen
+        place = self._place.get(item_id)
+        if place is None:
+            return None
+        known, places = self._known(history)
+        found = closest(self._chains, place, places, decay, len(self))
+        return known[found] if found >= 0 else None
 
     def shared(self, one: str, other: str) -> list[str]:
         """What two items have in common, as a person reads it (lower case); what says most first."""
@@ -157,6 +160,11 @@ class ContentNeighbours:
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self._chains)
+
+    def _known(self, history: Sequence[str]) -> tuple[list[str], I32]:
+        """The first `HISTORY` items of a history that are described, and their places."""
+        known = [item for item in history if item in self._place][:HISTORY]
+        return known, np.array([self._place[item] for item in known], np.int32)
 
     def _tokens_at(self, place: int) -> list[str]:
         return [self._texts[code] for code in self._chains.tokens[place].tolist() if code >= 0]

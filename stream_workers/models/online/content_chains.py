@@ -145,6 +145,28 @@ def answer(chains: Chains, asked: I32, heaviest: I32, depth: int, items: int, pl
     return found
 
 
+@kernel
+def closest(chains: Chains, place: int, history: I32, decay: float, items: int) -> int:
+    """Which place of the history adds most to the score of `place`: an index into it, -1 where none shares a token with it."""
+    width = chains.tokens.shape[1]
+    best, chosen, fade = 0.0, -1, 1.0
+    for h in range(history.shape[0]):
+        common = 0.0
+        for t in range(width):
+            token = chains.tokens[history[h], t]
+            if token < 0:
+                break
+            for mine in range(width):
+                if chains.tokens[place, mine] == token:
+                    common += weight(chains, token, items) ** 2
+        if common > 0:
+            part = fade * common / norm(chains, history[h], items)
+            if part > best:
+                best, chosen = part, h
+        fade *= decay
+    return chosen
+
+
 def new_chains(width: int) -> Chains:
     """No item and no token yet; `width` tokens an item."""
     nowhere = np.full((_START, width), -1, np.int32)

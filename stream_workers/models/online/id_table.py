@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +33,10 @@ class IdTable:
     def code(self, identifier: str) -> int:
         """The code of an id, -1 if it was never seen."""
         return self._code.get(identifier, -1)
+
+    def known(self, identifiers: Iterable[str]) -> list[int]:
+        """The code of each, -1 for what was never seen."""
+        return list(map(self._code.get, identifiers, repeat(-1)))
 
     def codes(self, identifiers: Sequence[str]) -> NDArray[np.int32]:
         """int32[n]; what was never seen gets the next codes."""
