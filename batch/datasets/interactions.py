@@ -62,10 +62,21 @@ class InteractionLog(NamedTuple):
 
     def part(self, start: int, end: int) -> InteractionLog:
         """Interactions start to end - 1, of the same users and catalogue."""
-        span = slice(start, end)
+        return self._at(slice(start, end))
+
+    def chosen(self, which: NDArray[np.bool_] | I64) -> InteractionLog:
+        """The interactions that are marked in bool[N], or of these rising row numbers; of the same users and catalogue."""
+        return self._at(which)
+
+    def _at(self, rows: slice | NDArray[np.bool_] | I64) -> InteractionLog:
         return self._replace(
-            users=self.users[span], items=self.items[span], timestamps=self.timestamps[span], ratings=self.ratings[span]
+            users=self.users[rows], items=self.items[rows], timestamps=self.timestamps[rows], ratings=self.ratings[rows]
         )
+
+    @property
+    def item_counts(self) -> I64:
+        """How often each item was taken: int64[P]."""
+        return np.bincount(self.items, minlength=self.catalogue.size).astype(np.int64)
 
 
 def bare_catalogue(ids: Sequence[str], first_seen: I64) -> Catalogue:
@@ -89,3 +100,33 @@ def checked(log: InteractionLog) -> InteractionLog:
     if np.any(log.timestamps[1:] < log.timestamps[:-1]):
         raise InvalidInput("the interactions are not in the order of time")
     return log
+
+
+def enough_to_learn(log: InteractionLog) -> InteractionLog:
+    """The log, if a model can learn from it.
+
+    Raises:
+        InvalidInput: as `checked`, or no interactions, or all of them with one item.
+    """
+    if not checked(log).size:
+        raise InvalidInput("the training log is empty; a model needs interactions with at least two items")
+    if (log.items == log.items[0]).all():
+        raise InvalidInput(f"all {log.size} interactions are with one item; a model needs at least two items")
+    return log
+
+
+def joined(older: InteractionLog, newer: InteractionLog) -> InteractionLog:
+    """Both logs in the order of time, those of the same moment with `older` first; they share users and catalogue.
+
+    Raises:
+        InvalidInput: they are of different users or items.
+    """
+    if older.user_ids != newer.user_ids or older.catalogue.ids != newer.catalogue.ids:
+        raise InvalidInput("two logs of different users or items cannot be joined; cut both from one log")
+    both = older._replace(
+        users=np.concatenate((older.users, newer.users)),
+        items=np.concatenate((older.items, newer.items)),
+        timestamps=np.concatenate((older.timestamps, newer.timestamps)),
+        ratings=np.concatenate((older.ratings, newer.ratings)),
+    )
+    return both.chosen(np.argsort(both.timestamps, kind="stable").astype(np.int64))
