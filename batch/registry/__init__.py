@@ -1,1 +1,1 @@
-"""Published versions of models: folders that are whole or not there, the gate, and which version serves."""
+"""Model versions: written, compared with what serves, promoted, rolled back and removed. Read by `feature_store.model_versions`."""
