@@ -1,8 +1,11 @@
 # syntax=docker/dockerfile:1
-# One image for worker, API and the one-shot commands: `docker run freshet worker`.
+# One image for worker, API and the one-shot commands: `docker run freshet worker`. With `--build-arg LOCK=requirements-batch.lock` it
+# also has what `freshet batch` needs (TensorFlow: about 2 GB more).
 ARG PYTHON=3.13
+ARG LOCK=requirements.lock
 
 FROM python:${PYTHON}-slim AS build
+ARG LOCK
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # faust-streaming has Linux wheels for x86-64 only; every other package has wheels for both.
 RUN test "$(uname -m)" = x86_64 || { \
@@ -10,8 +13,8 @@ RUN test "$(uname -m)" = x86_64 || { \
 RUN python -m venv /opt/freshet
 ENV PATH=/opt/freshet/bin:$PATH
 WORKDIR /src
-COPY requirements.lock ./
-RUN pip install --quiet --require-hashes --requirement requirements.lock
+COPY ${LOCK} ./
+RUN pip install --quiet --require-hashes --requirement ${LOCK}
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY feature_store feature_store
@@ -34,7 +37,8 @@ from stream_workers.warm_up import compile_kernels; compile_kernels(ModelSetting
     && python -m stream_workers.compiling
 
 FROM python:${PYTHON}-slim
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/freshet freshet
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/freshet freshet \
+    && install -d -o freshet -g nogroup /models /lake
 COPY --from=build /opt/freshet /opt/freshet
 COPY --from=build --chown=freshet:freshet /var/cache/freshet /var/cache/freshet
 ENV PATH=/opt/freshet/bin:$PATH NUMBA_CACHE_DIR=/var/cache/freshet PYTHONUNBUFFERED=1

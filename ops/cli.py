@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ops.batch_cli import batch_app
+from ops.batch_run_cli import run
 from ops.evaluate_cli import evaluate_app, tune
+from ops.lake_cli import lake_app
+from ops.models_cli import models_app
+from ops.slates_cli import slates
 from schemas.errors import FreshetError, InvalidInput
 
 if TYPE_CHECKING:
@@ -214,6 +219,11 @@ def verify(name: Name = "default", json_output: Json = False) -> None:
 
 
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(lake_app, name="lake")
+app.add_typer(batch_app, name="batch")
+app.add_typer(models_app, name="models")
+batch_app.command()(run)
+evaluate_app.command()(slates)
 app.command()(tune)
 
 

@@ -19,7 +19,7 @@ from evaluation.river_ranking import RIVER_MODELS, RiverBank
 from ops.evaluate_source import Asked, Stream, catalogue, describe_items, open_stream
 from schemas.errors import InvalidInput
 from stream_workers.compiling import compile_ahead
-from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.bank import OWN_MODELS, ModelBank
 from stream_workers.models.online.columns import Interactions
 from stream_workers.models.online.settings import BankSettings
 
@@ -95,11 +95,11 @@ def chosen_models(models: Sequence[str] | None) -> list[str]:
     Raises:
         InvalidInput: there is no model of that name.
     """
-    known = (*ModelBank.names, *RIVER_MODELS)
+    known = (*OWN_MODELS, *RIVER_MODELS)
     for name in models or ():
         if name not in known:
             raise InvalidInput(f"--models {name!r}: there is no such model; there are {', '.join(known)}")
-    return list(dict.fromkeys(models)) if models else list(ModelBank.names)
+    return list(dict.fromkeys(models)) if models else list(OWN_MODELS)
 
 
 def announce(stream: Stream, say: Say) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from schemas.errors import InvalidSettings
 
@@ -44,6 +44,13 @@ class Settings(BaseModel):
     scoreboard_repeats: bool = Field(False, description="the scoreboard also ranks items that the user took before (mode B)")
     model_settings: Path | None = Field(None, description="file with the numbers of the online models, as `freshet tune` writes it")
 
+    models: Path | None = Field(
+        None, description="folder of the published batch models, the same for worker, API and batch; unset: the local stack's"
+    )
+    batch_sources: str = Field(
+        "session_rnn,two_tower", description="published batch models that the online blend takes candidates from, at most two"
+    )
+
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
     store_timeout_ms: int = Field(250, ge=1, description="the API answers from a lower step when Redis takes longer")
@@ -51,6 +58,18 @@ class Settings(BaseModel):
 
     home: Path = Field(Path("~/.freshet"), description="folder of the local stacks and of the cached Kafka")
     data: Path | None = Field(None, description="folder with the public data sets (movietweetings/, ...)")
+
+    @property
+    def batch_models(self) -> tuple[str, ...]:
+        """The names in `batch_sources`."""
+        return tuple(filter(None, map(str.strip, self.batch_sources.split(","))))
+
+    @field_validator("batch_sources")
+    @classmethod
+    def _at_most_two(cls, value: str) -> str:
+        if value.count(",") > 1:
+            raise ValueError("at most two names, separated by a comma")
+        return value
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:
@@ -73,7 +92,5 @@ class Settings(BaseModel):
         except ValidationError as error:
             lines = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
             raise InvalidSettings("; ".join(lines)) from error
-        folders = {"home": settings.home.expanduser().absolute()}
-        if settings.model_settings is not None:
-            folders["model_settings"] = settings.model_settings.expanduser().absolute()
-        return settings.model_copy(update=folders)
+        paths = {name: getattr(settings, name) for name in ("home", "models", "model_settings")}
+        return settings.model_copy(update={name: path.expanduser().absolute() for name, path in paths.items() if path is not None})

@@ -122,8 +122,17 @@ class ModelScores(TypedDict):
     segments: dict[str, dict[str, float | None]]
 
 
+class PublishedScores(TypedDict):
+    """The batch models that serve now, `name@version`, and the blend beside them, on what was ranked since they do."""
+
+    models: dict[str, ModelScores]
+    ranked: int
+
+
 class Scoreboard(TypedDict):
-    """Every model and the blend, judged on each sampled event before they learnt it. `degraded`: why this is nothing, or old."""
+    """Every model and the blend, judged on each sampled event before they learnt it. `published`: the batch models that the blend
+    takes candidates from; null: none. `degraded`: why this is nothing, or old.
+    """
 
     at: str | None
     newest_event_at: str | None
@@ -132,6 +141,7 @@ class Scoreboard(TypedDict):
     sample: float | None
     mode: str | None
     models: dict[str, ModelScores]
+    published: PublishedScores | None
     reachable: dict[str, float | None]
     drifts: list[Drift]
     ratings: dict[str, float | None]

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from feature_store.keys import WORKER_PREFIX
 from schemas.errors import StoreUnavailable
@@ -23,20 +23,31 @@ log = logging.getLogger(__name__)
 _LISTS_SECONDS: Final = 0.25
 _MODELS_SECONDS: Final = 0.25
 _CONTENT_SECONDS: Final = 0.1
+_VERSIONS_SECONDS: Final = 1.0
 _SHELF_SECONDS: Final = 1.0  # how soon a growing catalogue is summarised
 _SHELF_LONG_SECONDS: Final = 30.0  # how soon a change that leaves its size alone is
 _HEARTBEAT_SECONDS: Final = 5.0
 _HEARTBEAT_PATIENCE: Final = 2.0
 
 
-class Background:
-    """Four loops that live as long as the app."""
+class Refreshes(Protocol):
+    """Can be brought up to date, in a thread (`VersionFollower`)."""
 
-    def __init__(self, lists: TrendingLists, shelf: Shelf, models: ModelReplica, content: ContentSource) -> None:
+    def refresh(self) -> bool:
+        """Look, and take over what has changed."""
+
+
+class Background:
+    """Five loops that live as long as the app."""
+
+    def __init__(
+        self, lists: TrendingLists, shelf: Shelf, models: ModelReplica, content: ContentSource, published: Refreshes
+    ) -> None:
         self._lists = lists
         self._shelf = shelf
         self._models = models
         self._content = content
+        self._published = published
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -47,6 +58,7 @@ class Background:
             asyncio.create_task(self._summarise_shelf(), name="catalogue-summary"),
             asyncio.create_task(self._follow_models(), name="model-replica"),
             asyncio.create_task(self._follow_catalogue(), name="content-neighbours"),
+            asyncio.create_task(self._follow_versions(), name="published-models"),
         ]
         for task in self._tasks:
             task.add_done_callback(_report)
@@ -82,6 +94,11 @@ class Background:
         while True:
             await asyncio.sleep(_CONTENT_SECONDS)
             await self._content.refresh()
+
+    async def _follow_versions(self) -> None:
+        while True:
+            await asyncio.to_thread(self._published.refresh)
+            await asyncio.sleep(_VERSIONS_SECONDS)
 
     async def _summarise_shelf(self) -> None:
         size, since = len(self._shelf), monotonic()

@@ -18,6 +18,7 @@ from serving.followed_model import FollowedModel
 from serving.interests import Interests
 from serving.query import RecommendationQuery
 from serving.ranking.seeds import Seeds
+from stream_workers.models.deep.bank_sources import BankSources
 from stream_workers.models.online.columns import History, Proposal
 
 LARGEST_POOL: Final = 640  # at least as many candidates as the bank ever has
@@ -34,6 +35,14 @@ class Follows(Protocol):
         """The models to rank with; the same object until newer ones have arrived completely."""
 
 
+class Publishes(Protocol):
+    """Has the serving versions of the batch models, which may be none (`VersionFollower`)."""
+
+    @property
+    def current(self) -> BankSources:
+        """One consistent set; another object when any version changes."""
+
+
 class Blended:
     """What the blend proposes.
 
@@ -41,13 +50,15 @@ class Blended:
         scores: item to the probability that it is what the person takes next, as the blend sees it: the softmax over all its
             candidates. Best first.
         personal: whether the models know anything that the person took. remembered: whether they have learnt from this person.
-        blend: the blend's name, with the number of events it has learnt. nearline: the models it stands on.
+        blend: the blend's name, with the number of events it has learnt. nearline: the models it stands on. batch: the published
+            versions it also stands on; None: none. published: their names as sources.
     """
 
     def __init__(
-        self, proposal: Proposal, past: Sequence[str], seeds: Seeds, nearline: str, personal: bool, remembered: bool
-    ) -> None:
-        self._proposal = proposal
+        self, proposal: Proposal, published: Sequence[str], past: Sequence[str], seeds: Seeds, nearline: str, personal: bool,
+        remembered: bool,
+    ) -> None:  # fmt: skip
+        self._proposal = proposal._replace(names=_named(proposal.names, published))
         self._past = past
         self._seeds = seeds
         self._rows = {item: row for row, item in enumerate(proposal.items)}
@@ -56,6 +67,8 @@ class Blended:
         self.remembered = remembered
         self.blend = f"blend@{proposal.learnt}"
         self.nearline = nearline
+        self.batch = "+".join(published) or None
+        self.published = frozenset(name.partition("@")[0] for name in published)
 
     def __contains__(self, item: str) -> bool:
         return item in self._rows
@@ -84,6 +97,7 @@ class Blend:
     """
 
     models: Follows
+    published: Publishes
     seconds: float = 0.0
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "blend"))
 
@@ -124,9 +138,11 @@ class Blend:
 
     def _ask(self, model: FollowedModel, history: History, moment: int, interests: Interests) -> Blended:
         started = perf_counter()
-        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen)
+        sources = self.published.current
+        said = sources.of(history, moment, model.bank.items) if sources else None
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen, said)
         past, seeds = model.seeds(history, moment)
-        found = Blended(proposal, past, seeds, model.name, model.knows(history.items), model.remembers(history.user_id))
+        found = Blended(proposal, sources.names, past, seeds, model.name, model.knows(history.items), model.remembers(history.user_id))
         self.seconds = _MEMORY * self.seconds + (1 - _MEMORY) * (perf_counter() - started)
         return found
 
@@ -154,6 +170,16 @@ def mixed(scores: Mapping[str, float], others: Mapping[str, float], share: float
     """
     both = {item: (1 - share) * scores.get(item, 0.0) + share * others.get(item, 0.0) for item in {**scores, **others}}
     return dict(sorted(both.items(), key=lambda pair: -pair[1]))
+
+
+def _named(sources: Sequence[str], published: Sequence[str]) -> tuple[str, ...]:
+    """The bank's sources, those for batch models by the names of what is published there.
+
+    >>> _named(("softmax_mf", "batch_1", "batch_2"), ("session_rnn@20261123T004512Z-3f9a1c",))
+    ('softmax_mf', 'session_rnn', 'batch_2')
+    """
+    names = {f"batch_{n}": name.partition("@")[0] for n, name in enumerate(published, 1)}
+    return tuple(names.get(source, source) for source in sources)
 
 
 def shares(scores: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -95,7 +95,7 @@ def _models(decision: Decision) -> Models:
     blended = decision.blended
     if blended is None or not any(item in blended or item in decision.here for item, _ in decision.chosen[:1]):
         return MODELS
-    return {"nearline": blended.nearline, "batch": None, "blend": blended.blend}
+    return {"nearline": blended.nearline, "batch": blended.batch, "blend": blended.blend}
 
 
 def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) -> RecommendedItem:
@@ -160,7 +160,7 @@ def _blended_reason(decision: Decision, blended: Blended, shelf: Shelf, source: 
         return similar_to(shelf.name(seed))
     if seed is not None:
         return because(shelf.name(seed), decision.interests.seeds.get(seed))
-    if source == "item_vectors" and blended.personal:
+    if blended.personal and (source == "item_vectors" or source in blended.published):
         return LIKE_LATELY
     return TASTE if source == "softmax_mf" and blended.remembered else POPULAR
 

@@ -12,17 +12,18 @@ from pydantic import TypeAdapter, ValidationError
 from feature_store.keys import SCOREBOARD
 from schemas.errors import StoreUnavailable
 from schemas.timestamps import format_timestamp
-from serving.answers import Drift, ModelScores, Scoreboard
+from serving.answers import Drift, ModelScores, PublishedScores, Scoreboard
 from serving.guarded_store import GuardedStore
 
 log = logging.getLogger(__name__)
 
 NOTHING: Final[Scoreboard] = {
-    "at": None, "newest_event_at": None, "events": 0, "ranked": 0, "sample": None, "mode": None, "models": {},
+    "at": None, "newest_event_at": None, "events": 0, "ranked": 0, "sample": None, "mode": None, "models": {}, "published": None,
     "reachable": {"total": None, "rolling": None}, "drifts": [], "ratings": {"mae": None, "rmse": None, "events": 0},
     "degraded": "nothing_ranked_yet",
 }  # fmt: skip
 _MODELS: Final = TypeAdapter(dict[str, ModelScores])
+_PUBLISHED: Final = TypeAdapter(PublishedScores | None)
 
 
 class LiveScoreboard:
@@ -50,7 +51,9 @@ class LiveScoreboard:
 
 def gauges(board: Scoreboard) -> Iterator[tuple[tuple[str, str, str], float]]:
     """(model, metric, window) and value of everything on the scoreboard; windows are `total`, `rolling` and the segments."""
-    for model, scores in board["models"].items():
+    published = board["published"]["models"] if board["published"] else {}
+    versions = {name: scores for name, scores in published.items() if "@" in name}  # not the blend once more
+    for model, scores in (board["models"] | versions).items():
         for window, values in (("total", scores["total"]), ("rolling", scores["rolling"]), *scores["segments"].items()):
             yield from (((model, metric, window), value) for metric, value in values.items() if value is not None)
 
@@ -65,6 +68,7 @@ def _scoreboard(told: Mapping[str, Any]) -> Scoreboard:
         "sample": told["sample"],
         "mode": told["mode"],
         "models": _MODELS.validate_python(told["models"]),
+        "published": _PUBLISHED.validate_python(told.get("published")),
         "reachable": dict(told["reachable"]),
         "drifts": [_drift(**drift) for drift in told["drifts"]],
         "ratings": dict(told["ratings"]),

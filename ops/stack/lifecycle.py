@@ -80,7 +80,7 @@ def bring_up(settings: Settings, name: str, desired: Desired, say: Say, commands
         _check_servers(settings, desired)
         plan = choose(settings, folder, f"freshet-{name}", desired.parts & SERVERS, say)
         api_port = settings.api_port if name == DEFAULT_NAME else 0
-        spec = Spec(name, plan, dict(commands), child_environment(settings), api_port)
+        spec = Spec(name, plan, dict(commands), child_environment(_with_models(settings, folder)), api_port)
         write_json(folder.spec, spec.as_json())
         desired.write(folder)
         state = _start_supervisor(folder)
@@ -248,11 +248,12 @@ def _status(
 
 
 def resolve(settings: Settings, name: str = DEFAULT_NAME) -> Settings:
-    """The settings with Kafka and Redis filled in: their own, else those of the running stack of that name.
+    """The settings with Kafka, Redis and the models' folder filled in: their own, else those of the running stack of that name.
 
     Raises:
         StackError: one is missing and no such stack runs.
     """
+    settings = _with_models(settings, Folder.of(settings, name))
     if settings.kafka and settings.redis:
         return settings
     state = _running(settings, name)
@@ -264,6 +265,10 @@ def resolve(settings: Settings, name: str = DEFAULT_NAME) -> Settings:
             "or set FRESHET_KAFKA and FRESHET_REDIS"
         )
     return settings.model_copy(update={"kafka": kafka, "redis": redis})
+
+
+def _with_models(settings: Settings, folder: Folder) -> Settings:
+    return settings if settings.models else settings.model_copy(update={"models": folder.models})
 
 
 def _running(settings: Settings, name: str) -> State | None:

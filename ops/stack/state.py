@@ -58,6 +58,11 @@ class Folder:
         return self.path / "desired.json"
 
     @property
+    def models(self) -> Path:
+        """The published batch models, where the settings name no other folder."""
+        return self.path / "models"
+
+    @property
     def logs(self) -> Path:
         """One log file per part."""
         return self.path / "logs"

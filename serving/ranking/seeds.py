@@ -50,4 +50,4 @@ class Seeds:
         if not len(self._parts):
             return [-1] * len(targets)
         parts = np.where(self._neighbours == targets[:, None, None], self._parts, 0.0).max(axis=2)
-        return np.where(parts.any(axis=1), parts.argmax(axis=1), -1).tolist()
+        return [int(place) for place in np.where(parts.any(axis=1), parts.argmax(axis=1), -1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -12,6 +12,8 @@ from feature_store.keys import JUDGE_ARRAYS
 from schemas.events import TYPE_WEIGHTS, EventType
 from stream_workers.handlers.interaction_merge import Merged
 from stream_workers.handlers.interactions import FORGET
+from stream_workers.models.deep.bank_sources import BankSources
+from stream_workers.models.online.bank import Sources
 from stream_workers.models.online.columns import Interactions, Outcome
 from stream_workers.models.online.context_popularity import PREFIX, ContextPopularity
 from stream_workers.models.online.drift import DriftWatch
@@ -31,6 +33,8 @@ class Bank(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Of the models, in the order of `Outcome.ranks`; one is "blend"."""
+
+    sources: Sources | None
 
     def advance(self, batch: Interactions, ranked: NDArray[np.bool_]) -> Outcome:
         """Predict where ranked, then learn, event by event."""
@@ -55,12 +59,15 @@ class LearningStage:
         bank: the models.
         sample: share of the events that are ranked.
         repeats: whether items that the user took before are ranked too (mode B), for the report.
+        published: says which published batch models the blend takes candidates from now.
 
     Attributes:
         events: learnt so far. newest_event_at: event time of the newest, ms.
     """
 
-    def __init__(self, bank: Bank, sample: float, repeats: bool) -> None:
+    def __init__(
+        self, bank: Bank, sample: float, repeats: bool, published: Callable[[], BankSources] = lambda: BankSources(())
+    ) -> None:
         self._bank = bank
         self._sample = sample
         self._mode = "B" if repeats else "A"
@@ -68,6 +75,8 @@ class LearningStage:
         self._scoreboard, self._drift, self._ratings = Scoreboard(bank.names), DriftWatch(), Ratings()
         self._judges = {"scoreboard": self._scoreboard, "drift": self._drift, "ratings": self._ratings}
         self._contexts = ContextPopularity()
+        self._published, self._sources = published, BankSources(())
+        self._published_board = Scoreboard((_BLEND,))
         self.events = 0
         self.newest_event_at = 0
 
@@ -111,23 +120,41 @@ class LearningStage:
         self._bank.load({name: array for name, array in state.items() if not name.startswith(JUDGE_ARRAYS)})
 
     def report(self, at: int) -> Json:
-        """The scoreboard's JSON. Arguments as of `Scoreboard.report`."""
+        """The scoreboard's JSON. Arguments as of `Scoreboard.report`.
+
+        `published`: the versions of batch models and, for comparison, the blend, on what was ranked since they serve; not stored,
+        so it begins anew with the process.
+        """
+        board = self._published_board
+        published = {"models": board.report(at, 0, 0, 0, self._mode)["models"], "ranked": board.ranked} if self._sources else None
         return self._scoreboard.report(
             at, self.newest_event_at, self.events, self._sample, self._mode, self._drift.events, self._ratings.report()
-        )
+        ) | {"published": published}
 
     def _learn(self, rows: slice, merged: Merged) -> list[Json]:
         batch = Interactions(
             merged.users[rows], merged.items[rows], merged.types[rows], merged.values[rows], merged.undo[rows],
             merged.timestamps[rows], merged.contexts[rows],
         )  # fmt: skip
+        self._follow_published()
         outcome = self._bank.advance(batch, self._ranked(merged.lots[rows], batch))
-        self._scoreboard.add(outcome)
+        self._scoreboard.add(outcome.only(self._scoreboard.names))
+        if self._sources:
+            behind = outcome.names[len(self._scoreboard.names) :]
+            self._published_board.add(outcome.only((_BLEND, *behind))._replace(names=self._published_board.names))
         self._learn_ratings(batch)
         self._contexts.learn_many(batch)
         self.events += len(batch.users)
         self.newest_event_at = max(self.newest_event_at, int(batch.timestamps.max()))
         return self._drift.add(outcome.ranks[:, outcome.names.index(_BLEND)], batch.timestamps[outcome.events])
+
+    def _follow_published(self) -> None:
+        """Another set of versions is another board: what the ones before were right about is not theirs."""
+        now = self._published()
+        if now is not self._sources:
+            self._sources = now
+            self._bank.sources = now or None
+            self._published_board = Scoreboard((_BLEND, *now.names))
 
     def _ranked(self, lots: NDArray[np.uint64], batch: Interactions) -> NDArray[np.bool_]:
         """The sample of what speaks for an item."""

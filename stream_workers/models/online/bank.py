@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,19 @@ from stream_workers.models.online.capacity import Room, check_bounds, events_wit
 from stream_workers.models.online.columns import History, Interactions, Outcome, Proposal, joined, moved_codes
 from stream_workers.models.online.compaction import STAYED, RowAxes, compact, forget_user, row_axes
 from stream_workers.models.online.descriptions import Descriptions
+from stream_workers.models.online.event_log import EventLog
 from stream_workers.models.online.features import FEATURES, HALF_LIVES
 from stream_workers.models.online.flat import flattened, unflattened
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.learning import advance_events
+from stream_workers.models.online.numeric import F32, I32
 from stream_workers.models.online.settings import BankSettings, Numbers
 from stream_workers.models.online.sources import SOURCES
 from stream_workers.models.online.world import (
     CATEGORIES,
     LISTED,
     MODELS,
+    OWN,
     Person,
     Scratch,
     World,
@@ -34,8 +37,27 @@ from stream_workers.models.online.world import (
     new_world,
 )
 
+OWN_MODELS: Final = MODELS[:OWN]
 CATEGORY_CODES: Final = 512  # rarer categories than these are not looked at
 _TRAINED_AFTER: Final = 200  # events from which the blend is better than a fixed one
+
+
+_NOTHING: Final = np.zeros((0, 0), np.float32)
+
+
+def _silent(rows: int) -> NDArray[np.float32]:
+    """No batch model says anything of any of the rows."""
+    return np.zeros((rows, 0, 0), np.float32)
+
+
+class Sources(Protocol):
+    """Published batch models (`models.deep.bank_sources.BankSources`)."""
+
+    def __len__(self) -> int:
+        """How many there are, at most `BATCH_MODELS`."""
+
+    def before(self, log: EventLog, users: I32, items: I32, batch: Interactions, ranked: NDArray[np.bool_], table: IdTable) -> F32:
+        """What each says of every item for each ranked event: float32[R, models, I]."""
 
 
 class ModelBank:
@@ -45,26 +67,30 @@ class ModelBank:
         settings: numbers of the models.
 
     Attributes:
-        names: of the models, in the order of `Outcome.ranks`.
+        sources: published batch models that the blend takes candidates from; None: none. What it says of them is not state.
         items, users: ids and their codes. Codes change when the settings' bounds are reached, see `Outcome.moved`.
 
     Raises:
         InvalidSettings: numbers that make no sense.
     """
 
-    names: Final = MODELS
-
     def __init__(self, settings: BankSettings = BankSettings()) -> None:  # noqa: B008 - an immutable value
         if len(settings.half_lives) != HALF_LIVES or min(settings.half_lives) <= 0:
             raise InvalidSettings(f"model setting half_lives={settings.half_lives}: expected {HALF_LIVES} positive numbers")
         check_bounds(settings)
         self.settings = settings
+        self.sources: Sources | None = None
         self.items, self.users, self._categories = IdTable(), IdTable(), IdTable()
         self._described = Descriptions()
         self._numbers = Numbers.of(settings)
         self._half_lives = np.array(settings.half_lives)
         self._world = self._empty(Room.at_first(settings))
         self._person, self._scratch = self._working_memory()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the models, in the order of `Outcome.ranks`: those that learn here, then `batch_1` and so on, one for each source."""
+        return MODELS[: OWN + (len(self.sources) if self.sources else 0)]
 
     @property
     def learnt(self) -> int:
@@ -113,18 +139,22 @@ class ModelBank:
         for code in range(known, len(self.items)):
             self._described.fill(self._world.content, code, self.items.ids[code])
         rows, count = int(ranked.sum()), len(MODELS)
+        said = _silent(rows)
+        if rows and self.sources:
+            said = self.sources.before(self._world.log, users, items, batch, ranked, self.items)
         events, ages = np.zeros(rows, np.int64), np.zeros(rows)
         ranks, top = np.zeros((rows, count), np.int32), np.full((rows, count, LISTED), -1, np.int32)
         facts, popular = np.zeros((rows, 5), np.int32), np.zeros((rows, count), np.float32)
         found = advance_events(
             self._world, self._person, self._scratch, self._numbers, self._half_lives, known, users, items,
-            batch.timestamps.astype(np.float64), batch.weights, ranked, wanted, events, ranks, top, facts, ages,
+            batch.timestamps.astype(np.float64), batch.weights, ranked, said, wanted, events, ranks, top, facts, ages,
             popular,
         )  # fmt: skip
-        facts = facts[:found]
+        facts, names = facts[:found], self.names
+        shown = len(names)
         return Outcome(
-            events[:found] + start, MODELS, ranks[:found], top[:found], facts[:, 0], facts[:, 1] > 0, facts[:, 2], facts[:, 3],
-            ages[:found], facts[:, 4], popular[:found],
+            events[:found] + start, names, ranks[:found, :shown], top[:found, :shown], facts[:, 0], facts[:, 1] > 0, facts[:, 2],
+            facts[:, 3], ages[:found], facts[:, 4], popular[:found, :shown],
         )  # fmt: skip
 
     def forget(self, user_id: str) -> None:
@@ -134,12 +164,13 @@ class ModelBank:
             forget_user(self._world, self._axes, code)
             self.users.forget(code)
 
-    def recommend(self, history: History, now_ms: int, k: int, exclude: Collection[str] = ()) -> Proposal:
+    def recommend(self, history: History, now_ms: int, k: int, exclude: Collection[str] = (), said: F32 | None = None) -> Proposal:
         """The best k candidates of the blend for somebody with this history at this moment; nothing is learnt.
 
         Args:
             history: as fresh as it can be; the bank's own log adds what the person had before.
             exclude: ids that must not come back.
+            said: float32[models, items], what published batch models say of each item; None: there are none.
         """
         person = self._person
         user = self.users.code(history.user_id) if history.user_id is not None else -1
@@ -147,7 +178,9 @@ class ModelBank:
         items = len(self.items)
         scratch, count = self._scratch, 0
         if items > 0:
-            count = rank_candidates(self._world, person, scratch, self._numbers, self._half_lives, items)
+            count = rank_candidates(
+                self._world, person, scratch, self._numbers, self._half_lives, items, _NOTHING if said is None else said
+            )
         order = np.argsort(-scratch.blended[:count], kind="stable")[:k]
         pool = scratch.pool[:count][order]
         found = list(map(self.items.ids.__getitem__, pool.tolist()))

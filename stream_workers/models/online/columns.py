@@ -84,6 +84,15 @@ class Outcome(NamedTuple):
     top_popularity: F32
     moved: I32 = np.zeros(0, np.int32)
 
+    def only(self, names: Sequence[str]) -> Outcome:
+        """What some of the models did, in this order."""
+        if tuple(names) == self.names:
+            return self
+        columns = [self.names.index(name) for name in names]
+        return self._replace(
+            names=tuple(names), ranks=self.ranks[:, columns], top=self.top[:, columns], top_popularity=self.top_popularity[:, columns]
+        )
+
 
 def moved_codes(codes: NDArray[Any], moved: I32) -> NDArray[Any]:
     """Codes (any shape, -1: none) after a move, see `Outcome.moved`.

@@ -8,12 +8,25 @@ import numpy as np
 
 from stream_workers.models.online.numeric import F32, I32, dot, kernel, logarithms
 from stream_workers.models.online.sources import SOURCES
-from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, PAIRS_LAST, VECTORS, Person, Scratch, World
+from stream_workers.models.online.world import (
+    BATCH,
+    BATCH_MODELS,
+    FACTORS,
+    KNN,
+    PAIRS,
+    PAIRS_FAST,
+    PAIRS_LAST,
+    VECTORS,
+    Person,
+    Scratch,
+    World,
+)
 
 HALF_LIVES: Final = 7
 FEATURES: Final = (
     *(f"log_popularity_{h}" for h in range(HALF_LIVES)), "log_count", "velocity", "velocity_slow",
     "pairs", "pairs_absolute", "pairs_fast", "pairs_fast_absolute", "pairs_last", "knn", "vectors", "factors",
+    *(f"batch_{n}" for n in range(1, BATCH_MODELS + 1)),
     *(f"place_{source}" for source in SOURCES),
     "log_age", "log_idle", "category_match", "year_gap", "popularity_gap", "age_gap", "times_taken", "log_since_taken",
     "log_history", "log_user_idle", "engagers", "last_count_gap", "last_popularity_gap",
@@ -130,10 +143,24 @@ def _source_features(scratch: Scratch, usual: _Usual, pool: I32) -> None:
         x[at, p] = scores[VECTORS, pool[p]] - usual.top_vectors
         x[at + 1, p] = scores[FACTORS, pool[p]] - usual.top_factors
     at += 2
+    for row in range(BATCH, BATCH + BATCH_MODELS):
+        _below_best(scores[row], pool, x[at])
+        at += 1
     for s in range(places.shape[0]):
         for p in range(pool.shape[0]):
             place = places[s, pool[p]]
             x[at + s, p] = 1.0 / np.sqrt(place) if place > 0 else 0.0
+
+
+@kernel
+def _below_best(scores: F32, pool: I32, out: F32) -> None:
+    """Scores minus the best of the pool; zeros where a model says nothing."""
+    top = np.float32(-1e30)
+    if not np.isnan(scores[0]):
+        for p in range(pool.shape[0]):
+            top = max(top, scores[pool[p]])
+    for p in range(pool.shape[0]):
+        out[p] = max(scores[pool[p]] - top, np.float32(-30.0)) if top > -1e29 else np.float32(0.0)
 
 
 @kernel

@@ -126,7 +126,7 @@ def _replay(world: World, scratch: Scratch, numbers: Numbers, items: int) -> Non
 @kernel
 def advance_events(
     world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items_before: int,
-    users: I32, items: I32, times: F64, weights: F32, asked: Any, wanted: Any,
+    users: I32, items: I32, times: F64, weights: F32, asked: Any, batch: F32, wanted: Any,
     out_events: I64, out_ranks: I32, out_top: I32, out_facts: I32, out_age: F64, out_popular: F32,
 ) -> int:  # fmt: skip
     """Predict and learn E events in order.
@@ -134,13 +134,14 @@ def advance_events(
     Args:
         items_before: items known before this batch; codes are given in the order of appearance.
         users, items: codes. times: ms. weights: > 0 taken, < 0 refused, 0 undo. asked: bool[E], whether to rank.
+        batch: float32[asked, models, items], what the published batch models say of each person asked for, see `take_batch_scores`.
         out_*: columns of `Outcome`, at least as many rows as are asked; facts: pool, reachable, history, item count, items, new.
 
     Returns:
         How many events were ranked.
     """
     known = items_before
-    ranked = 0
+    ranked, asked_for = 0, 0
     log = world.log
     for e in range(users.shape[0]):
         item, user = items[e], users[e]
@@ -156,12 +157,14 @@ def advance_events(
                 facts[0], facts[1] = 0, 0
             else:
                 pool = predict_event(
-                    world, person, scratch, numbers, half_lives, known, item, wanted, out_ranks[ranked], out_top[ranked]
-                )
+                    world, person, scratch, numbers, half_lives, known, item, batch[asked_for], wanted, out_ranks[ranked],
+                    out_top[ranked],
+                )  # fmt: skip
                 facts[0], facts[1] = abs(pool), pool > 0
             mean_listed(log.item_events, out_top[ranked], out_popular[ranked])
             out_events[ranked] = e
             ranked += 1
+        asked_for += asked[e]
         known = max(known, item + 1)
         learn_event(world, person, scratch, numbers, half_lives, known, item, times[e], weights[e])
     return ranked

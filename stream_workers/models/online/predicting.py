@@ -22,9 +22,12 @@ from stream_workers.models.online.numeric import F32, F64, I32, kernel
 from stream_workers.models.online.popularity import Popularity, judge_half_lives, leading_half_life
 from stream_workers.models.online.selection import best, hide, rank_of
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.sources import POPULAR, propose, score_sources
+from stream_workers.models.online.sources import POPULAR, propose, score_sources, take_batch_scores
 from stream_workers.models.online.world import (
     ALL_TIME,
+    BATCH,
+    BATCH_1,
+    BATCH_2,
     BLEND,
     BPR,
     CO_VISITATION,
@@ -49,13 +52,14 @@ from stream_workers.models.online.world import (
 
 @kernel
 def predict_event(
-    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, wanted: Any,
-    ranks: I32, top: I32,
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, batch: F32,
+    wanted: Any, ranks: I32, top: I32,
 ) -> int:  # fmt: skip
     """Rank the item that the person is about to take by every model, and teach the blend.
 
     Args:
         items: items seen so far; `item` is one of them.
+        batch: float32[models, >= items], what the published batch models say, see `take_batch_scores`.
         wanted: bool[M], models to rank by. ranks: int32[M], filled, see `Outcome`. top: int32[M, 20], filled.
 
     Returns:
@@ -69,11 +73,15 @@ def predict_event(
     pairs_row = PAIRS if world.merit[0] >= world.merit[1] else PAIRS_FAST
     for side in range(2):
         world.merit[side] = 0.999 * world.merit[side] + 1.0 / (10.0 + (slow if side == 0 else fast))
+    take_batch_scores(scratch, batch, items)
     candidates = propose(world, person, scratch, numbers, items)
-    for model, row in ((CO_VISITATION, pairs_row), (SESSION_KNN, KNN), (SOFTMAX_MF, FACTORS), (ITEM_VECTORS, VECTORS)):
-        if wanted[model]:
+    for model, row in (
+        (CO_VISITATION, pairs_row), (SESSION_KNN, KNN), (SOFTMAX_MF, FACTORS), (ITEM_VECTORS, VECTORS),
+        (BATCH_1, BATCH), (BATCH_2, BATCH + 1),
+    ):  # fmt: skip
+        if wanted[model] and (row < BATCH or not np.isnan(scratch.scores[row, 0])):
             ranks[model] = rank_of(scratch.scores[row, :items], item, taken, count)
-            source = len(POPULAR) + row  # that it proposed candidates by these scores gave its list
+            source = len(POPULAR) + row - (row >= BATCH)  # that it proposed candidates by these scores gave its list
             for k in range(LISTED):
                 top[model, k] = scratch.found[source, k] if k < scratch.found_count[source] else -1
     for model, factors in ((ISGD, world.isgd), (BPR, world.bpr)):

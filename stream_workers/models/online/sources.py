@@ -10,12 +10,25 @@ from stream_workers.models.online.co_visitation import CoVisitation, score_co_vi
 from stream_workers.models.online.event_log import history_before, mark_taken
 from stream_workers.models.online.factors import score_factors
 from stream_workers.models.online.item_vectors import VectorRates, score_item_vectors, user_vector
-from stream_workers.models.online.numeric import F64, kernel, logarithms
+from stream_workers.models.online.numeric import F32, F64, kernel, logarithms
 from stream_workers.models.online.popularity import leading_half_life, priors, units_at
 from stream_workers.models.online.selection import best, hide
 from stream_workers.models.online.session_knn import score_session_knn
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.world import FACTORS, KNN, PAIRS, PAIRS_FAST, PAIRS_LAST, SPARE, VECTORS, Person, Scratch, World
+from stream_workers.models.online.world import (
+    BATCH,
+    BATCH_MODELS,
+    FACTORS,
+    KNN,
+    PAIRS,
+    PAIRS_FAST,
+    PAIRS_LAST,
+    SPARE,
+    VECTORS,
+    Person,
+    Scratch,
+    World,
+)
 
 # Candidates come from four popularities (rows of the half-lives: about an hour, a day, four days, two months) and five models.
 POPULAR: Final = (1, 3, 4, 6)
@@ -27,8 +40,10 @@ SOURCES: Final = (
     "session_knn",
     "item_vectors",
     "softmax_mf",
+    *(f"batch_{n}" for n in range(1, BATCH_MODELS + 1)),
 )
-_MODEL_ROWS: Final = (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS)
+_MODEL_ROWS: Final = (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS, BATCH, BATCH + 1)
+FIRST_BATCH: Final = len(SOURCES) - BATCH_MODELS
 _TIE: Final = np.float32(1e-4)  # of the prior: orders items that a source knows nothing of
 
 
@@ -97,6 +112,17 @@ def vector_rates(numbers: Numbers) -> VectorRates:
 
 
 @kernel
+def take_batch_scores(scratch: Scratch, batch: F32, items: int) -> None:
+    """Take over what the published batch models say: float32[models, >= items]; a row that begins with NaN says nothing."""
+    for model in range(BATCH_MODELS):
+        scores = scratch.scores[BATCH + model]
+        if model < batch.shape[0]:
+            scores[:items] = batch[model, :items]
+        else:
+            scores[0] = np.nan
+
+
+@kernel
 def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, items: int) -> int:
     """Bring the best of every source together in `scratch.pool`; `scratch.place` remembers where each source had an item;
     what must not be shown is hidden in `scratch.scores`.
@@ -110,6 +136,9 @@ def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, it
     for s in range(scratch.found.shape[0]):
         for k in range(scratch.found_count[s]):
             scratch.place[s, scratch.found[s, k]] = 0
+        if s >= FIRST_BATCH and np.isnan(scratch.scores[BATCH + s - FIRST_BATCH, 0]):
+            scratch.found_count[s] = 0
+            continue
         if s < len(POPULAR):
             scores, floor = scratch.scores[SPARE, :items], 0.0
             scores[:] = world.popularity.values[POPULAR[s], :items]

@@ -19,13 +19,17 @@ from stream_workers.models.online.settings import BankSettings
 
 MODELS: Final = (
     "popularity_all_time", "popularity_decayed", "co_visitation", "session_knn", "isgd", "bpr", "softmax_mf", "item_vectors",
-    "blend_linear", "blend",
+    "blend_linear", "blend", "batch_1", "batch_2",
 )  # fmt: skip
-ALL_TIME, DECAYED, CO_VISITATION, SESSION_KNN, ISGD, BPR, SOFTMAX_MF, ITEM_VECTORS, LINEAR, BLEND = range(len(MODELS))
+ALL_TIME, DECAYED, CO_VISITATION, SESSION_KNN, ISGD, BPR, SOFTMAX_MF, ITEM_VECTORS, LINEAR, BLEND, BATCH_1, BATCH_2 = range(
+    len(MODELS)
+)
+OWN: Final = BATCH_1  # models that learn here; behind them stand published ones
 
 # Rows of the dense scores.
-PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS, SPARE = range(7)
-SCORE_ROWS: Final = 7
+PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS, SPARE, BATCH = range(8)
+BATCH_MODELS: Final = 2  # rows from BATCH on are scores of published batch models
+SCORE_ROWS: Final = BATCH + BATCH_MODELS
 CATEGORIES: Final = 8  # kept per item
 LISTED: Final = 20  # items of each model's list that the scoreboard sees
 LARGEST_POOL: Final = 640
@@ -80,7 +84,7 @@ class Scratch(NamedTuple):
     """Working memory for I items, F features, P candidates; nothing in it is remembered.
 
     Attributes:
-        scores: float32[7, I]. prior, log_prior: float32[I]. largest: float64[7].
+        scores: float32[R, I], a row for each model. prior, log_prior: float32[I]. largest: float64[R].
         heap: float32[P]. found: int32[S, P], best lists of the sources; found_count: int64[S].
         place: int32[S, I], 1 + place in each source's list, 0 elsewhere.
         pool: int32[P]; in_pool: int64[I], 1 + place in the pool, 0 elsewhere. pool_count: int64[1].

@@ -1,0 +1,89 @@
+"""The command `freshet batch train`: parse, read the settings, call one function."""
+
+# ruff: noqa: PLC0415 - imports inside the commands, as in ops.cli: `freshet --help` must not load TensorFlow.
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ops.evaluate_cli import Json, Limit, Rating
+
+if TYPE_CHECKING:
+    from batch.report import Run
+
+batch_app = typer.Typer(no_args_is_help=True)
+
+
+@batch_app.callback()
+def batch() -> None:
+    """Learn models from the whole log.
+
+    Example: `freshet batch train session_rnn ease --data lake:./lake --html models.html`
+    """
+
+
+@batch_app.command()
+def train(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL ...]", help="Which; all without. A wrong name lists them.")
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="lake:PATH|DATASET", help="The event lake, or a data set or file as in `freshet evaluate prequential`."
+        ),
+    ] = "lake:lake",
+    split: Annotated[
+        Literal["future", "leave-one-out"],
+        typer.Option(help="future: judge on the newest tenth of all interactions; leave-one-out: on each user's last one."),
+    ] = "future",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the trained models, the report, and what a killed run goes on from.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the comparison as one page.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="Rank what a user already had too, as for articles or groceries.")
+    ] = False,
+    limit: Limit = None,
+    min_rating: Rating = None,
+    json_output: Json = False,
+) -> None:
+    """Train models on older interactions, compare them on newer ones; each ranks all items.
+
+    Example: `freshet batch train popularity ease session_rnn --data ml-latest-small --split leave-one-out`
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded: its notes on the CPU are no news
+    from ops import terminal
+    from ops.batch_page import checked_page_path, write_page
+    from ops.batch_progress import training_bars
+    from ops.batch_source import read_log
+    from ops.batch_train import Wanted, checked_names, train_all
+    from ops.evaluate_source import Asked
+    from schemas.settings import Settings
+
+    page, names = checked_page_path(html), checked_names(models or ())
+    log = read_log(Asked(data, min_rating, limit), Settings.from_environment(os.environ).data)
+    wanted = Wanted(data, names, split, seed, not repeats, out, tensorboard)
+    with training_bars() as bar:
+        run = train_all(log, wanted, terminal.say, bar)
+    if page is not None:
+        write_page(run, page)
+        terminal.say(f"page: {page}")
+    _show(run, json_output)
+
+
+def _show(run: Run, json_output: bool) -> None:
+    from batch.report import as_document
+    from ops import terminal
+    from ops.batch_table import print_run
+
+    if json_output:
+        terminal.print_json(as_document(run))
+    else:
+        print_run(run)

@@ -1,0 +1,186 @@
+"""`freshet batch run`: bring the lake up to date, train what is due, let the gate decide, publish; once or again and again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from batch.datasets.interactions import InteractionLog, joined
+from batch.datasets.splits import FUTURE, Split, split
+from batch.judging import Judgement, judge
+from batch.lake.interactions import interactions
+from batch.lake.lake import Lake
+from batch.models.catalogue import model_class
+from batch.models.interface import Watch
+from batch.promotion import Background, Candidate, Published, publish_candidate
+from batch.questions import Questions, questions
+from batch.registry.gate import BASELINES
+from feature_store.model_versions import read_manifest
+from feature_store.version_pointers import read_state
+from ops.batch_train import Bar, Say, checked_names
+from schemas.errors import FreshetError, InvalidInput
+from stream_workers.models.deep.scorer import Scorer
+
+STATUS: Final = "batch-run.json"
+"""In the folder of the models: when the last run ended and how; the API shows it in /metrics."""
+_LOCK: Final = ".batch-run.lock"
+
+
+class Plan(NamedTuple):
+    """What a run does.
+
+    Attributes:
+        root: folder of the published models. models: names. seed: of everything random.
+        least_new: a model is due when so many interactions came since it was trained; 0: always.
+    """
+
+    root: Path
+    models: tuple[str, ...]
+    seed: int
+    least_new: int = 1000
+
+
+class Done(NamedTuple):
+    """What a run did: interactions it had, and of each model that was due what became of it."""
+
+    interactions: int
+    published: dict[str, Published]
+    not_due: tuple[str, ...]
+    seconds: float
+
+    def as_document(self) -> dict[str, Any]:
+        """For `--json`."""
+        models = {
+            name: {"version": one.version, "serves": one.verdict.promote, "reasons": one.verdict.reasons}
+            for name, one in self.published.items()
+        }
+        return {"interactions": self.interactions, "seconds": self.seconds, "models": models, "not_due": self.not_due}
+
+
+@contextmanager
+def one_at_a_time(root: Path) -> Iterator[None]:
+    """Hold the lock of the folder: two runs would train the same twice and take each other's memory.
+
+    Raises:
+        InvalidInput: another run holds it, or the folder cannot be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = (root / _LOCK).open("w")
+    except OSError as error:
+        raise InvalidInput(f"folder of the models {root}: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InvalidInput(f"another `freshet batch run` is at work on {root}; wait for it, or end it") from error
+        yield
+
+
+def run_once(lake: Lake, plan: Plan, say: Say, bar: Bar) -> Done:
+    """Train what is due on the lake, judge it on its newest tenth, publish what passes the gate.
+
+    Raises:
+        InvalidInput: an empty lake, a log too short to be split, unknown models.
+        TrainingFailed, NotStored, CorruptVersion: what serves goes on serving.
+    """
+    checked_names(plan.models)
+    begun, found = time.monotonic(), interactions(lake)
+    due = [name for name in plan.models if _is_due(plan, name, found.log)]
+    if not due:
+        return Done(found.log.size, {}, plan.models, time.monotonic() - begun)
+    parts = split(found.log, FUTURE)
+    asked = questions(joined(parts.train, parts.validation), parts.test)
+    if not len(asked.users):
+        raise InvalidInput(f"nobody took anything new among the newest {parts.test.size:,} interactions of the lake")
+    fitted = {name: _fit(name, parts, asked, plan, say, bar) for name in dict.fromkeys((*BASELINES, *due))}
+    run = Background(
+        parts, asked, {name: fitted[name].judgement for name in BASELINES}, _last_offsets(found.offsets), version("freshet"),
+        plan.seed, time.time_ns() // 1_000_000,
+    )  # fmt: skip
+    published = {name: publish_candidate(plan.root, fitted[name], run) for name in due}
+    return Done(found.log.size, published, tuple(set(plan.models) - set(due)), time.monotonic() - begun)
+
+
+def run_every(seconds: float, once: Callable[[], object], root: Path, say: Say) -> None:
+    """Run again and again, one begun every so many seconds; a run that fails is told of and the next one tried."""
+    while True:
+        begun = time.monotonic()
+        try:
+            once()
+        except FreshetError as error:
+            say(f"freshet: {error}")
+        wait = max(0.0, begun + seconds - time.monotonic())
+        say(f"next run in {wait / 60:.0f} minutes; state in {root / STATUS}")
+        time.sleep(wait)
+
+
+@contextmanager
+def noted(root: Path) -> Iterator[None]:
+    """Write down how the block ended, for the alert: a run that fails must not go unseen."""
+    try:
+        yield
+    except BaseException as error:
+        _note(root, str(error) or type(error).__name__)
+        raise
+    _note(root, None)
+
+
+def _note(root: Path, failure: str | None) -> None:
+    """Replace the status file; without the room for it the last one stays, and its age tells."""
+    path, now = root / STATUS, time.time_ns() // 1_000_000
+    before = read_status(root)
+    good = {"ended_at": now, "succeeded_at": now, "failures": before.get("failures", 0), "failure": None}
+    bad = {**good, "succeeded_at": before.get("succeeded_at"), "failures": before.get("failures", 0) + 1, "failure": failure}
+    draft = path.with_suffix(f".{os.getpid()}")
+    try:
+        draft.write_text(json.dumps(bad if failure else good))
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+
+
+def read_status(root: Path) -> dict[str, Any]:
+    """What the last run wrote; empty where there was none or it cannot be read."""
+    try:
+        found = json.loads((root / STATUS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_due(plan: Plan, name: str, log: InteractionLog) -> bool:
+    """Whether enough happened since the newest thing that the serving version knows."""
+    serving = read_state(plan.root, name).serving
+    if serving is None or not plan.least_new:
+        return True
+    last = read_manifest(plan.root, name, serving).trained_on.last_ms
+    return int((log.timestamps > last).sum()) >= plan.least_new
+
+
+def _fit(name: str, parts: Split, asked: Questions, plan: Plan, say: Say, bar: Bar) -> Candidate:
+    say(f"{name}: training on {parts.train.size:,} interactions")
+    begun = time.monotonic()
+    scorer: Scorer = model_class(name)().fit(parts.train, parts.validation, seed=plan.seed, watch=Watch(bar(name)))
+    seconds = time.monotonic() - begun
+    judgement: Judgement = judge(name, scorer, asked, parts.train, seed=plan.seed)
+    return Candidate(name, scorer, judgement, seconds)
+
+
+def _last_offsets(ends: dict[str, int]) -> dict[str, int]:
+    """`topic:partition` to the last offset, of `topic-partition` to the first one that was not read."""
+    places = ((place.rpartition("-"), end) for place, end in ends.items() if end > 0)
+    return {f"{topic}:{partition}": end - 1 for (topic, _, partition), end in places}
+
+
+def summary(done: Done) -> Sequence[tuple[str, str, str]]:
+    """Model, version, and what the gate said, for a table."""
+    rows = [(name, one.version, " ".join(one.verdict.reasons)) for name, one in done.published.items()]
+    return [*rows, *((name, "-", "not due: too few new interactions since the serving version") for name in sorted(done.not_due))]
