@@ -13,6 +13,7 @@ WORKER_PREFIX: Final = b"worker:"
 MODEL_PREFIX: Final = b"m:{learner}"
 MODEL_INDEX: Final = MODEL_PREFIX + b"index"
 JUDGE_ARRAYS: Final = "judge."  # names of arrays that only the learner needs begin with this
+USER_IDS: Final = "users.text"  # name of the array of users' ids, only ever longer: other changes take somebody out
 SCOREBOARD: Final = b"scoreboard:{learner}"
 
 
@@ -62,6 +63,15 @@ def model_page_key(array: str, page: int) -> bytes:
     b'm:{learner}bpr.items:7'
     """
     return b"%s%s:%d" % (MODEL_PREFIX, array.encode(), page)
+
+
+def model_delta_key(commit: int) -> bytes:
+    """What one commit changed in the online models' arrays, as far as it wrote no pages.
+
+    >>> model_delta_key(12)
+    b'm:{learner}delta@12'
+    """
+    return b"%sdelta@%d" % (MODEL_PREFIX, commit)
 
 
 def learner_watermarks_key() -> bytes:

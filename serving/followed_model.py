@@ -120,7 +120,7 @@ def _patched(bank: ModelBank, held: Index, index: Index, state: State) -> bool:
 
 def _copy_pages(name: str, held: Index, index: Index, source: NDArray[Any], target: NDArray[Any]) -> None:
     rows = index.layouts[name].page_rows
-    for page in np.flatnonzero(held.versions[name] != index.versions[name]).tolist():
+    for page in np.flatnonzero(index.pages[name].changed > held.commit).tolist():
         target[page * rows : (page + 1) * rows] = source[page * rows : (page + 1) * rows]
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
-from feature_store.keys import MODEL_INDEX
-from feature_store.model_pages import Index, Replica
+from feature_store.keys import JUDGE_ARRAYS, MODEL_INDEX
 from feature_store.packing import CorruptBlob
+from feature_store.page_format import Index
+from feature_store.page_replica import Place, Replica, reads
 from schemas.errors import InvalidSettings
 from serving.followed_model import FollowedModel, bring_up, contexts_in
 from serving.guarded_store import GuardedStore
@@ -24,7 +25,6 @@ from stream_workers.models.online.bank import ModelBank
 
 log = logging.getLogger(__name__)
 
-_PAGES_PER_READ: Final = 32  # about a megabyte: short enough that requests' reads pass between
 _PATIENCE_SECONDS: Final = 5.0
 _RETRIES: Final = 3  # of a read between whose two steps the learner committed
 
@@ -53,7 +53,7 @@ class ModelReplica:
         self._store = store
         self._new_bank = new_bank
         self._origin = origin
-        self._pages = Replica()
+        self._pages = Replica(skip=JUDGE_ARRAYS)
         self._last_index = b""
         self._serving: _Held | None = None
         self._spare: _Held | None = None
@@ -76,36 +76,37 @@ class ModelReplica:
         Raises:
             StoreUnavailable: everything stays as it was.
         """
+        tried = None
         for _ in range(_RETRIES):
             blob = (await self._store.fetch([MODEL_INDEX], _PATIENCE_SECONDS))[0]
             if blob is None or blob == self._last_index:
                 return
             try:
-                torn = await self._follow(blob)
+                done = await self._follow(blob)
             except (CorruptBlob, InvalidSettings, ValueError, KeyError) as error:
                 self._last_index = blob
                 self._complain(str(error))
                 return
-            if not torn:
+            if done:
                 return
+            if blob == tried or not self._pages.torn:  # no commit came in between: it is as bad as it looks
+                self._complain(f"{len(self._pages.faults)} blobs cannot be used: {self._pages.faults[0]}")
+                return
+            tried = blob
 
     async def _follow(self, blob: bytes) -> bool:
-        """Fetch what this index tells of and take it over; True: the learner committed meanwhile, ask again."""
-        wanted = await asyncio.to_thread(self._pages.wanted, blob)
-        blobs = await self._fetched([place.key for place in wanted])
+        """Fetch what this index tells of and take it over; False: something is missing, or the learner committed meanwhile."""
+        blobs = await self._fetched(await asyncio.to_thread(self._pages.wanted, blob))
         if not await asyncio.to_thread(self._pages.take, blobs):
-            torn = all("torn" in fault for fault in self._pages.faults)
-            if not torn:
-                self._complain(f"{len(self._pages.faults)} pages cannot be used: {self._pages.faults[0]}")
-            return torn
+            return False
         self._last_index = blob
         await asyncio.to_thread(self._take_over)
-        return False
+        return True
 
-    async def _fetched(self, keys: Sequence[bytes]) -> list[bytes | None]:
+    async def _fetched(self, places: Iterable[Place]) -> list[bytes | None]:
         blobs: list[bytes | None] = []
-        for start in range(0, len(keys), _PAGES_PER_READ):
-            blobs += await self._store.fetch(keys[start : start + _PAGES_PER_READ], _PATIENCE_SECONDS)
+        for keys in reads(places):
+            blobs += await self._store.fetch(keys, _PATIENCE_SECONDS)
         return blobs
 
     def _take_over(self) -> None:
@@ -115,17 +116,21 @@ class ModelReplica:
             return
         if index.origin != self._origin:
             raise InvalidSettings(f"the models are of {index.origin!r}, this process has {self._origin!r}")
-        spare, self._spare = self._spare, None  # half brought up, it would be no good
+        spare, self._spare = self._in_line(self._spare, index), None  # half brought up, it would be no good
         bank = spare.model.bank if spare else self._new_bank()
         with spare.model.lock if spare else nullcontext():  # a request in a thread may still rank with it
             bring_up(bank, spare.index if spare else None, index, self._pages.state)
         model = FollowedModel(bank, index.commit, contexts_in(self._pages.state))
         if self._serving is None:
             model.warm_up()
-        self._spare, self._serving = self._serving, _Held(model, index)
+        self._spare, self._serving = self._in_line(self._serving, index), _Held(model, index)
         if self._complaint:
             log.warning("models: followed again, commit %d with %d events", index.commit, index.events)
             self._complaint = ""
+
+    def _in_line(self, held: _Held | None, index: Index) -> _Held | None:
+        """What is held, unless it is of commits that the store has lost."""
+        return held if held is not None and index.goes_on_from(held.index) else None
 
     def _complain(self, why: str) -> None:
         self.faults += 1

@@ -6,21 +6,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from feature_store.keys import MODEL_INDEX, MODEL_PREFIX, SCOREBOARD, learner_watermarks_key
-from feature_store.model_pages import Index, PageWriter, Replica
+from feature_store.model_pages import Index, PageWriter
 from feature_store.packing import CorruptBlob
+from feature_store.page_replica import Replica, reads
 from feature_store.port import FeatureStore, PartitionWriter, Writes
 from schemas.errors import InvalidSettings
 from stream_workers.handlers.learning_stage import LearningStage
 
 log = logging.getLogger(__name__)
-_PAGES_PER_READ: Final = 64
 
 
 class Packed(NamedTuple):
@@ -112,13 +112,13 @@ async def _read(store: FeatureStore) -> tuple[Index, dict[str, NDArray[Any]]] | 
     if blob is None:
         return None
     try:
-        keys = [place.key for place in replica.wanted(blob)]
+        wanted = replica.wanted(blob)
     except CorruptBlob as error:
         log.warning("learner: %s; learning everything again from the log", error)
         return None
     blobs: list[bytes | None] = []
-    for start in range(0, len(keys), _PAGES_PER_READ):
-        blobs += await store.read(keys[start : start + _PAGES_PER_READ])
+    for keys in reads(wanted):
+        blobs += await store.read(keys)
     if not replica.take(blobs) or replica.index is None:
         log.warning("learner: %s; learning everything again from the log", "; ".join(replica.faults[:3]))
         return None

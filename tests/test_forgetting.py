@@ -10,14 +10,20 @@ import pytest
 from evaluation.prequential import replay
 from evaluation.protocol import questions
 from feature_store.keys import MODEL_INDEX
+from feature_store.memory import MemoryStore
 from feature_store.model_pages import PageWriter, Replica
+from schemas.events import EventType
 from serving.followed_model import bring_up
+from stream_workers.handlers.interactions import FORGET
+from stream_workers.handlers.learning_stage import LearningStage
+from stream_workers.learner_shelf import LearnerShelf
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.compaction import keep_items, keep_users, most_valuable, moves, row_axes
 from stream_workers.models.online.features import FEATURES
 from stream_workers.models.online.scoreboard import Scoreboard
 from stream_workers.models.online.world import World, new_world
 from tests.online_models import MINUTE, NONE, SMALL, START, clicks, copied, differences, learn, mixed
+from tests.test_learner import merged
 
 
 def rows_by_id(bank: ModelBank) -> dict[str, dict[str, Any]]:
@@ -290,3 +296,25 @@ def test_the_replay_counts_lists_by_item_wherever_chunks_end() -> None:
     assert np.array_equal(whole.exposure, cut_up.exposure[:, :width])
     assert not cut_up.exposure[:, width:].any()
     assert np.array_equal(whole.ranks, cut_up.ranks)
+
+
+async def test_nothing_in_the_store_tells_of_someone_forgotten() -> None:
+    """Neither a page that nobody changed since nor the delta of an earlier commit."""
+    store, bank, secrets = MemoryStore(), ModelBank(SMALL), set[bytes]()
+    shelf = await LearnerShelf.open(store, lambda: LearningStage(bank, 0.0, repeats=False), "a", 1)
+    everybody = [(f"u{n}", f"i{n}", int(EventType.CLICK)) for n in range(20)]
+    for number in range(6):
+        shelf.stage.apply(merged([*everybody, ("eve-4711", f"i{number}", int(EventType.CLICK))]))
+        await shelf.commit({"clicks:0": number}, number)
+        code, state = bank.users.code("eve-4711"), shelf.stage.state()
+        rows = (state[name][code] for name in ("vectors.personal", "softmax_mf.users", "bpr.users", "isgd.users"))
+        secrets |= {row.tobytes()[:16] for row in rows if row.any()}
+    found = {secret for secret in secrets if any(secret in blob for blob in store.blobs.values())}
+    assert len(found) > 8, "vectors of more than the last commit"
+    assert any(b"eve-4711" in blob for blob in store.blobs.values())
+    shelf.stage.apply(merged([("eve-4711", "", FORGET)]))
+    await shelf.commit({"clicks:0": 6}, 6)
+    assert not any(secret in blob for blob in store.blobs.values() for secret in (b"eve-4711", *secrets))
+    again = await LearnerShelf.open(store, lambda: LearningStage(ModelBank(SMALL), 0.0, repeats=False), "a", 2)
+    assert again.stage.events == 6 * 21
+    assert differences(again.stage.state(), shelf.stage.state()) == []

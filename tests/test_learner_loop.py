@@ -165,7 +165,8 @@ async def test_models_begun_anew_leave_no_page_of_the_old_ones() -> None:
         await world.settle()
         await world.learner.stop()
         epoch = unpack_index(world.store.blobs[MODEL_INDEX]).epoch
-        world.store.blobs[MODEL_PREFIX + b"items.counts:0"] = b"damaged"
+        stored = (key for key in world.store.blobs if key.startswith(MODEL_PREFIX) and key != MODEL_INDEX)
+        world.store.blobs[next(stored)] = b"damaged"
         world.store.blobs[MODEL_PREFIX + b"old:3"] = b"?"
         world.services.clock_ms = lambda: epoch + 1
         world.learner.start()

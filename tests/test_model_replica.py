@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import pytest
 
+from feature_store import page_rewriting
 from feature_store.keys import MODEL_INDEX, MODEL_PREFIX
 from schemas.errors import StoreUnavailable
 from serving.followed_model import FollowedModel
@@ -126,16 +127,22 @@ async def test_without_a_store_the_models_stay() -> None:
     assert replica.current is before
 
 
-@pytest.mark.parametrize("damage", ["index", "page", "missing page"])
-async def test_damage_leaves_the_old_models_and_is_told_once(damage: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", ["index", "page", "missing page", "delta", "missing delta"])
+async def test_damage_leaves_the_old_models_and_is_told_once(
+    damage: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, learner, replica = committed()
     await replica.refresh()
     before, stored = followed(replica), dict(store.blobs)
+    if damage.endswith("page"):
+        monkeypatch.setattr(page_rewriting, "MOST_DELTAS", 1)  # so that what changed is read from pages
     learner.learn(["fan1"] * 5, ["h1", "h2", "h3", "h4", "h5"], [NOW] * 5)
     learner.commit(NOW + 1)
-    key = MODEL_INDEX if damage == "index" else next(k for k, v in store.blobs.items() if v != stored.get(k) and k != MODEL_INDEX)
+    written = [key for key, blob in store.blobs.items() if blob != stored.get(key) and key.startswith(MODEL_PREFIX)]
+    kinds = {key: "index" if key == MODEL_INDEX else "delta" if b"delta@" in key else "page" for key in written}
+    key = next(key for key in written if damage.endswith(kinds[key]))
     whole = store.blobs[key]
-    if damage == "missing page":
+    if damage.startswith("missing"):
         del store.blobs[key]
     else:
         store.blobs[key] = whole[:-3] + b"xyz"
@@ -176,9 +183,35 @@ async def test_models_that_begin_anew_replace_the_old_ones() -> None:
     assert same_state(followed(replica).bank, anew.bank) == []
 
 
-async def test_a_commit_between_index_and_pages_is_no_mixture() -> None:
+async def test_a_store_that_lost_its_last_commits_is_followed_back() -> None:
+    store, learner, replica = committed(NOW - 10 * MINUTE)
+    await replica.refresh()
+    kept = dict(store.blobs)
+    twin = Learner(store)
+    twin.two_tastes(NOW - 10 * MINUTE)
+    twin.commit(NOW)
+    store.blobs = dict(kept)
+    for number in range(2):
+        learner.learn(["fan1", "new"], [f"h{number}", "lost"], [NOW, NOW])
+        learner.commit(NOW + 1 + number)
+        await replica.refresh()
+    store.blobs = kept
+    await replica.refresh()
+    assert same_state(followed(replica).bank, twin.bank) == []
+    for number in range(3):
+        twin.learn(["fan1"], [f"c{number}"], [NOW + 5 + number])
+        twin.commit(NOW + 5 + number)
+        await replica.refresh()
+        assert same_state(followed(replica).bank, twin.bank) == []
+
+
+@pytest.mark.parametrize("most_deltas", [1, 2, 64])
+async def test_a_commit_between_index_and_pages_is_no_mixture(most_deltas: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one delta at most, every commit rewrites all pages: nearly every read is torn. Of many, hardly any."""
+    monkeypatch.setattr(page_rewriting, "MOST_DELTAS", most_deltas)
     store, learner, replica = committed()
-    read, interfere = store.read, 3
+    read, interfere = store.read, 6
+    states = {1: copied(learner.bank)}
 
     async def racing(keys):  # type: ignore[no-untyped-def]
         nonlocal interfere
@@ -187,13 +220,21 @@ async def test_a_commit_between_index_and_pages_is_no_mixture() -> None:
             interfere -= 1
             learner.learn(["fan1"], [f"h{interfere}"], [NOW])
             learner.commit(NOW + 10 - interfere)
+            states[len(states) + 1] = copied(learner.bank)
         return blobs
 
     store.read = racing  # type: ignore[method-assign]
-    while replica.current is None:
+    while interfere:
         await replica.refresh()
+        if replica.index is not None:
+            assert differences(followed(replica).bank.state(), states[replica.index.commit]) == []
     await replica.refresh()
     assert same_state(followed(replica).bank, learner.bank) == []
+    assert replica.faults == 0
+
+
+def copied(bank: ModelBank) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    return {name: array.copy() for name, array in bank.state().items()}
 
 
 async def test_requests_go_on_while_the_models_are_brought_up_to_date() -> None:
