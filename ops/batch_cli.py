@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ops.evaluate_cli import Json, Limit, Rating
+from ops.slates_cli import Loss, train_ranker
 
 if TYPE_CHECKING:
     from batch.report import Run
@@ -42,7 +43,7 @@ def train(
         typer.Option(help="future: judge on the newest tenth of all interactions; leave-one-out: on each user's last one."),
     ] = "future",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the trained models, the report, and what a killed run goes on from.")
+        Path | None, typer.Option(help="Folder for trained models, report, checkpoints; of `ranker` alone a .safetensors file.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the comparison as one page.")] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
@@ -50,15 +51,20 @@ def train(
     repeats: Annotated[
         bool, typer.Option("--repeats", help="Rank what a user already had too, as for articles or groceries.")
     ] = False,
+    loss: Loss = "lambdarank",
     limit: Limit = None,
     min_rating: Rating = None,
     json_output: Json = False,
 ) -> None:
     """Train models on older interactions, compare them on newer ones; each ranks all items.
 
+    `ranker`, which goes alone, learns from slates: --data is then a folder with events.jsonl(.gz).
+
     Example: `freshet batch train popularity ease session_rnn --data ml-latest-small --split leave-one-out`
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded: its notes on the CPU are no news
+    if models == ["ranker"]:
+        return train_ranker(Path(data), loss, seed, out, json_output)
     from ops import terminal
     from ops.batch_page import checked_page_path, write_page
     from ops.batch_progress import training_bars
@@ -75,7 +81,7 @@ def train(
     if page is not None:
         write_page(run, page)
         terminal.say(f"page: {page}")
-    _show(run, json_output)
+    return _show(run, json_output)
 
 
 def _show(run: Run, json_output: bool) -> None:

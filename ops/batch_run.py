@@ -15,8 +15,7 @@ from typing import Any, Final, NamedTuple
 from batch.datasets.interactions import InteractionLog, joined
 from batch.datasets.splits import FUTURE, Split, split
 from batch.judging import Judgement, judge
-from batch.lake.interactions import interactions
-from batch.lake.lake import Lake
+from batch.lake.interactions import Interactions
 from batch.models.catalogue import model_class
 from batch.models.interface import Watch
 from batch.promotion import Background, Candidate, Published, publish_candidate
@@ -84,22 +83,25 @@ def one_at_a_time(root: Path) -> Iterator[None]:
         yield
 
 
-def run_once(lake: Lake, plan: Plan, say: Say, bar: Bar) -> Done:
-    """Train what is due on the lake, judge it on its newest tenth, publish what passes the gate.
+def run_once(found: Interactions, plan: Plan, say: Say, bar: Bar) -> Done:
+    """Train what is due, judge it on the newest tenth of the log, publish what passes the gate.
+
+    Args:
+        found: what the lake has.
 
     Raises:
-        InvalidInput: an empty lake, a log too short to be split, unknown models.
+        InvalidInput: a log too short to be split, unknown models.
         TrainingFailed, NotStored, CorruptVersion: what serves goes on serving.
     """
     checked_names(plan.models)
-    begun, found = time.monotonic(), interactions(lake)
+    begun = time.monotonic()
     due = [name for name in plan.models if _is_due(plan, name, found.log)]
     if not due:
         return Done(found.log.size, {}, plan.models, time.monotonic() - begun)
     parts = split(found.log, FUTURE)
     asked = questions(joined(parts.train, parts.validation), parts.test)
     if not len(asked.users):
-        raise InvalidInput(f"nobody took anything new among the newest {parts.test.size:,} interactions of the lake")
+        raise InvalidInput(f"nobody took anything new among the newest {parts.test.size:,} interactions")
     fitted = {name: _fit(name, parts, asked, plan, say, bar) for name in dict.fromkeys((*BASELINES, *due))}
     run = Background(
         parts, asked, {name: fitted[name].judgement for name in BASELINES}, _last_offsets(found.offsets), version("freshet"),

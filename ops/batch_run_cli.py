@@ -41,7 +41,7 @@ def run(
     Example: `freshet batch run session_rnn --every 6h`
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded: its notes on the CPU are no news
-    from batch.lake.lake import open_lake
+    from batch.lake.reading import interactions, open_lake
     from ops import stack, terminal
     from ops.batch_progress import training_bars
     from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once, summary
@@ -63,7 +63,7 @@ def run(
             if sync:
                 sync_lake(place, settings, WAIT_FOR_LAKE)
             with training_bars() as bar:
-                done = run_once(place, plan, terminal.say, bar)
+                done = run_once(interactions(place), plan, terminal.say, bar)
         if json_output:
             terminal.print_json(done.as_document())
         else:

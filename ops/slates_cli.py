@@ -12,7 +12,7 @@ import typer
 Events = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with events.jsonl(.gz), or such a file.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder with events.jsonl(.gz), or such a file.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
-Loss = Annotated[str, typer.Option(help="pointwise, bpr, ranknet, softmax or lambdarank.")]
+Loss = Annotated[str, typer.Option(help="Of `ranker`: pointwise, bpr, ranknet, softmax or lambdarank.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 
 

@@ -142,7 +142,8 @@ class Blend:
         said = sources.of(history, moment, model.bank.items) if sources else None
         proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen, said)
         past, seeds = model.seeds(history, moment)
-        found = Blended(proposal, sources.names, past, seeds, model.name, model.knows(history.items), model.remembers(history.user_id))
+        personal, remembered = model.knows(history.items), model.remembers(history.user_id)
+        found = Blended(proposal, sources.names, past, seeds, model.name, personal, remembered)
         self.seconds = _MEMORY * self.seconds + (1 - _MEMORY) * (perf_counter() - started)
         return found
 

@@ -60,7 +60,11 @@ def passed(root: Path, version: str, against: str | None, promote: bool = True) 
 
 def damage(root: Path, version: str) -> None:
     """Flip the last bit of the arrays."""
-    path = root / MODEL / version / ARRAYS
+    damage_of(root, MODEL, version)
+
+
+def damage_of(root: Path, model: str, version: str) -> None:
+    path = root / model / version / ARRAYS
     content = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(content[:-1] + bytes((content[-1] ^ 1,)))

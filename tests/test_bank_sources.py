@@ -14,6 +14,7 @@ from stream_workers.models.deep.bank_sources import BankSources
 from stream_workers.models.deep.published import PublishedModel
 from stream_workers.models.deep.scorer import F32, Query, Scorer
 from stream_workers.models.online.bank import OWN_MODELS, ModelBank
+from stream_workers.models.online.blend import learn_scale, new_blend, standardise
 from stream_workers.models.online.columns import History, Interactions
 from stream_workers.models.online.settings import BankSettings
 from tests.published_versions import facts
@@ -155,3 +156,20 @@ def test_new_items_of_the_bank_are_found_in_the_model_and_forgotten_ones_move() 
     other = ModelBank(SMALL)
     other.advance(stream(200, seed=3), np.zeros(200, np.bool_))
     assert other.items.ids[int(sources.of(history, START, other.items)[0].argmax())] == "i4"
+
+
+def test_a_feature_that_was_not_there_before_says_nothing_and_then_begins_at_its_own_scale() -> None:
+    """Otherwise a version that is published after a million events would fill its features with the largest values allowed."""
+    rng = np.random.default_rng(1)
+    blend = new_blend(2, 4, 1, rng)
+    for _ in range(500):
+        x = np.stack((rng.normal(3, 2, 50), np.zeros(50))).astype(np.float32)
+        learn_scale(blend, x, 50)
+    x = np.stack((rng.normal(3, 2, 50), rng.normal(-100, 40, 50))).astype(np.float32)
+    before = x.copy()
+    standardise(blend, before, 50)
+    assert np.all(before[1] == 0), "the learner has not met it yet"
+    learn_scale(blend, x, 50)
+    standardise(blend, x, 50)
+    assert np.abs(x.mean(axis=1)).max() < 0.5
+    assert np.abs(x.std(axis=1) - 1).max() < 0.2

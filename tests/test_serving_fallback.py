@@ -164,7 +164,9 @@ async def test_the_stored_partition_count_wins() -> None:
 async def test_the_background_follows_the_store() -> None:
     world = World()
     services = world.services()
-    background = Background(services.lists, services.shelf, services.models, ContentSource(world.catalogue), services.blend.published)
+    background = Background(
+        services.lists, services.shelf, services.models, ContentSource(world.catalogue), services.blend.published
+    )
     await background.start()
     try:
         world.learn(("u", "a", "click", 5))

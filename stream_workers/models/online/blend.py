@@ -54,9 +54,12 @@ def bucket_of(history: int) -> int:
 
 @kernel
 def learn_scale(blend: Blend, x: F32, count: int) -> None:
-    """Take the features of one pool, float32[F, >= count], into mean and variance."""
+    """Take the features of one pool, float32[F, >= count], into mean and variance.
+
+    A feature that differs for the first time (a source that was not there before) begins with what this pool has.
+    """
     blend.pools[0] += 1.0
-    rate = max(1.0 / blend.pools[0], 1e-3)
+    usual = max(1.0 / blend.pools[0], 1e-3)
     for f in range(x.shape[0]):
         values = x[f, :count]
         total, squares = np.float32(0.0), np.float32(0.0)
@@ -64,19 +67,23 @@ def learn_scale(blend: Blend, x: F32, count: int) -> None:
             total += values[p]
             squares += values[p] * values[p]
         mean = total / count
-        spread = max(0.0, squares / count - mean * mean)
+        spread = max(0.0, float(squares / count - mean * mean))
         gap = mean - blend.mean[f]
+        rate = 1.0 if blend.variance[f] == 0.0 and spread > 0.0 else usual
         blend.mean[f] += rate * gap
         blend.variance[f] += rate * (spread + (1.0 - rate) * gap * gap - blend.variance[f])
 
 
 @kernel
 def standardise(blend: Blend, x: F32, count: int) -> None:
-    """Bring the features of a pool, float32[F, >= count], to mean 0 and variance 1 in place."""
+    """Bring the features of a pool, float32[F, >= count], to mean 0 and variance 1 in place.
+
+    Those that never differed say nothing: 0.
+    """
     for f in range(x.shape[0]):
         values = x[f, :count]
         mean = np.float32(blend.mean[f])
-        scale = np.float32(1.0 / np.sqrt(max(blend.variance[f], 0.0) + 1e-6))
+        scale = np.float32(1.0 / np.sqrt(blend.variance[f] + 1e-6)) if blend.variance[f] > 0.0 else np.float32(0.0)
         for p in range(count):
             values[p] = min(max((values[p] - mean) * scale, -_CLIP), _CLIP)
 

@@ -89,9 +89,8 @@ class Outcome(NamedTuple):
         if tuple(names) == self.names:
             return self
         columns = [self.names.index(name) for name in names]
-        return self._replace(
-            names=tuple(names), ranks=self.ranks[:, columns], top=self.top[:, columns], top_popularity=self.top_popularity[:, columns]
-        )
+        chosen = self._replace(names=tuple(names), ranks=self.ranks[:, columns], top=self.top[:, columns])
+        return chosen._replace(top_popularity=self.top_popularity[:, columns])
 
 
 def moved_codes(codes: NDArray[Any], moved: I32) -> NDArray[Any]:

@@ -1,0 +1,121 @@
+"""Published batch models in the API: they join the blend, are named in the answer, and are swapped while requests go on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batch.registry.pointers import Note, promote
+from batch.registry.publish import publish
+from feature_store.version_manifest import TrainedOn
+from schemas.errors import InvalidSettings
+from schemas.settings import Settings
+from serving.query import RecommendationQuery
+from serving.services import Services
+from stream_workers.models.deep.item_weights import ItemWeights
+from stream_workers.models.online.columns import History
+from tests.learned_world import COMEDY, HORROR, MINUTE, learned
+from tests.published_versions import damage_of, facts
+from tests.test_serving_world import NOW, SETTINGS, World, ids
+
+ITEMS = (*HORROR, *COMEDY)
+NOTE = Note(NOW, "test", "to see it serve")
+
+
+def publish_pairs(root: Path, seed: int, model: str = "ease") -> str:
+    """A model that finds those of the same kind alike, and promote it."""
+    rng = np.random.default_rng(seed)
+    kinds = np.array([item[0] == "h" for item in ITEMS])
+    weights = (kinds[:, None] == kinds).astype(np.float32) + rng.random((len(ITEMS), len(ITEMS)), np.float32)
+    scorer = ItemWeights(weights, np.arange(len(ITEMS)), len(ITEMS))
+    told = TrainedOn(first_ms=NOW - 1000, last_ms=NOW, events=900, users=0, items=len(ITEMS))
+    version = publish(root, model, scorer, ITEMS, (), facts(seed=seed, created_ms=NOW + seed * 1000, trained_on=told))
+    promote(root, model, version, NOTE, force=True)
+    return version
+
+
+async def services_of(world: World, root: Path, sources: str = "ease") -> Services:
+    services = world.services(Settings(**{**SETTINGS.model_dump(), "models": root, "batch_sources": sources}))
+    await services.background.refresh()
+    await services.models.refresh()
+    return services
+
+
+async def ask(world: World, services: Services, **body: Any) -> dict[str, Any]:
+    async with world.client(services=services) as client:
+        response = await client.post("/v1/recommendations", json={"user_id": "ann", "k": 20, **body})
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+async def test_a_published_model_joins_the_blend_and_is_named(tmp_path: Path) -> None:
+    world, learner = learned()
+    services = await services_of(world, tmp_path)
+    assert (await ask(world, services))["models"]["batch"] is None
+    version = publish_pairs(tmp_path, 1)
+    assert services.blend.published.refresh()
+    answer = await ask(world, services)
+    assert answer["models"]["batch"] == f"ease@{version}"
+    assert any("ease" in item["sources"] for item in answer["items"])
+    history = History("ann", ["h7", "h3"], np.ones(2, np.uint8), np.array([NOW - MINUTE, NOW - 2 * MINUTE]))
+    said = services.blend.published.current.of(history, NOW - MINUTE, learner.bank.items)
+    assert ids(answer) == learner.bank.recommend(history, NOW - MINUTE, 640, ["h3", "h7"], said).items[:20]
+
+
+async def test_a_swap_fails_no_request_and_mixes_no_versions(tmp_path: Path) -> None:
+    """Requests go on while versions change; each answer names one version, and is that version's answer."""
+    world, _ = learned()
+    services = await services_of(world, tmp_path)
+    lists: dict[str, list[str]] = {}
+    seen: list[tuple[str | None, list[str]]] = []
+
+    async def requests() -> None:
+        while True:
+            decision = await services.recommender.recommend(RecommendationQuery(user_id="ann", k=20))
+            assert decision.blended is not None
+            seen.append((decision.blended.batch, [item for item, _ in decision.chosen]))
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(requests())
+    for seed in range(1, 5):
+        name = f"ease@{publish_pairs(tmp_path, seed)}"
+        await asyncio.to_thread(services.blend.published.refresh)
+        lists[name] = ids(await ask(world, services))
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert {name for name, _ in seen if name} == set(lists)
+    assert len({tuple(items) for items in lists.values()}) > 1, "versions that say the same prove nothing"
+    assert all(items == lists[name] for name, items in seen if name)
+
+
+async def test_a_damaged_version_never_serves(tmp_path: Path) -> None:
+    world, _ = learned()
+    services = await services_of(world, tmp_path)
+    first = publish_pairs(tmp_path, 1)
+    services.blend.published.refresh()
+    second = publish_pairs(tmp_path, 2)
+    damage_of(tmp_path, "ease", second)
+    assert not services.blend.published.refresh()
+    assert (await ask(world, services))["models"]["batch"] == f"ease@{first}"
+    assert services.blend.published.faults == 1
+
+
+async def test_two_models_are_both_asked(tmp_path: Path) -> None:
+    world, _ = learned()
+    services = await services_of(world, tmp_path, "ease, ials")
+    names = [f"{model}@{publish_pairs(tmp_path, seed, model)}" for seed, model in enumerate(("ease", "ials"), 1)]
+    services.blend.published.refresh()
+    answer = await ask(world, services)
+    assert answer["models"]["batch"] == "+".join(names)
+    assert {"ease", "ials"} <= {name for item in answer["items"] for name in item["sources"]}
+
+
+def test_more_than_two_sources_are_refused_at_start() -> None:
+    with pytest.raises(InvalidSettings, match="FRESHET_BATCH_SOURCES='a,b,c'"):
+        Settings.from_environment({"FRESHET_BATCH_SOURCES": "a,b,c"})
