@@ -17,7 +17,7 @@ from serving.followed_model import bring_up
 from stream_workers.handlers.interactions import FORGET
 from stream_workers.handlers.learning_stage import LearningStage
 from stream_workers.learner_shelf import LearnerShelf
-from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.bank import OWN_MODELS, ModelBank
 from stream_workers.models.online.compaction import keep_items, keep_users, most_valuable, moves, row_axes
 from stream_workers.models.online.features import FEATURES
 from stream_workers.models.online.scoreboard import Scoreboard
@@ -149,7 +149,7 @@ def test_the_least_popular_items_and_the_quietest_users_make_room() -> None:
 
 def test_lists_and_coverage_follow_the_codes() -> None:
     """What was shown before items were forgotten is the same item afterwards."""
-    bank, board = ModelBank(SMALL), Scoreboard(ModelBank.names)
+    bank, board = ModelBank(SMALL), Scoreboard(OWN_MODELS)
     moves_seen = 0
     for seed in range(6):
         batch = mixed(150, seed=seed, users=60, items=60)
@@ -161,8 +161,8 @@ def test_lists_and_coverage_follow_the_codes() -> None:
         assert listed.max(initial=0) < len(bank.items)
         moves_seen += len(outcome.moved) > 0
         report = board.report(0, 0, 1, 1.0, "A")
-        assert all(0 <= report["models"][name]["total"]["coverage"] <= 1 for name in ModelBank.names)
-        assert all(0 <= report["models"][name]["rolling"]["coverage"] <= 1 for name in ModelBank.names)
+        assert all(0 <= report["models"][name]["total"]["coverage"] <= 1 for name in OWN_MODELS)
+        assert all(0 <= report["models"][name]["rolling"]["coverage"] <= 1 for name in OWN_MODELS)
     assert moves_seen > 1
 
 
@@ -170,7 +170,7 @@ def test_moved_lists_name_the_same_items() -> None:
     """One batch with a compaction inside, against the same stream event by event, by ids."""
     batch = clicks([f"u{n % 25}" for n in range(120)], [f"i{n // 2}" if n % 2 else f"i{n % 7}" for n in range(120)])
     whole, single = ModelBank(SMALL), ModelBank(SMALL)
-    boards = [Scoreboard(ModelBank.names) for _ in range(2)]
+    boards = [Scoreboard(OWN_MODELS) for _ in range(2)]
     outcome = learn(whole, batch)
     boards[0].add(outcome)
     assert len(outcome.moved) > 0
@@ -189,7 +189,7 @@ def test_moved_lists_name_the_same_items() -> None:
             row += 1
     assert row == len(outcome.events)
     told_at_once, told_one_by_one = (board.report(0, 0, 120, 1.0, "A")["models"] for board in boards)
-    for name in ModelBank.names:
+    for name in OWN_MODELS:
         for group in ("total", "rolling"):
             assert told_at_once[name][group]["coverage"] == told_one_by_one[name][group]["coverage"] > 0
     assert differences(whole.state(), single.state()) == []

@@ -14,7 +14,7 @@ import pytest
 from feature_store.keys import JUDGE_ARRAYS, MODEL_INDEX, SCOREBOARD
 from feature_store.model_pages import Replica
 from feature_store.page_format import Index, unpack_index
-from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.bank import OWN_MODELS, ModelBank
 from tests.live import Live, Record, event, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -89,7 +89,7 @@ def test_kill_9_in_the_middle_of_a_stream(live: Live, produced: list[str]) -> No
     scoreboard = orjson.loads(live.redis.get(SCOREBOARD) or b"{}")
     assert scoreboard["events"] == len(produced)
     assert 0.5 < scoreboard["ranked"] / (0.02 * len(produced)) < 2
-    assert scoreboard["models"].keys() == set(ModelBank.names)
+    assert scoreboard["models"].keys() == set(OWN_MODELS)
     live.stop(survivor)
 
 

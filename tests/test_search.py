@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.search import Fields, Scores, search
 from evaluation.search_space import SPACE, Between, Group, OneOf
-from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.bank import OWN_MODELS
 from stream_workers.models.online.settings import BankSettings
 
 TWO = {
@@ -117,7 +117,7 @@ def test_draws_are_within_bounds_and_whole_where_they_should_be() -> None:
 def test_the_space_names_fields_and_models_that_exist_and_each_field_once() -> None:
     fields = [field for group in SPACE.values() for field in group.ranges]
     assert len(fields) == len(set(fields))
-    assert {group.judge for group in SPACE.values()} <= set(ModelBank.names)
+    assert {group.judge for group in SPACE.values()} <= set(OWN_MODELS)
     rng = np.random.default_rng(1)
     for group in SPACE.values():
         for _ in range(20):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import keras
 import numpy as np
 
-from batch.datasets.interactions import F32, InteractionLog, checked
+from batch.datasets.interactions import F32, InteractionLog, enough_to_learn
 from batch.models.autoencoders import layer_of, spread
 from batch.models.interface import Watch, queries_of
 from batch.models.keras_model import KerasModel, as_numpy
@@ -55,9 +55,9 @@ class AutoRec(KerasModel):
         """See `BatchModel`. Events without a rating are left out.
 
         Raises:
-            InvalidInput: no ratings.
+            InvalidInput: no ratings, or none of two items.
         """
-        log = rated(checked(train))
+        log = rated(enough_to_learn(train))
         if not log.size:
             raise InvalidInput(f"{self.name}: none of {train.size} events has a rating; it learns from ratings alone")
         begin(seed)
