@@ -42,20 +42,13 @@ def run(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded: its notes on the CPU are no news
     from batch.lake.reading import interactions, open_lake
-    from ops import stack, terminal
+    from ops import terminal
     from ops.batch_progress import training_bars
     from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once, summary
     from ops.lake_cli import sync_lake
 
-    pause = None if every is None else seconds_of(every)
-    settings = _settings()
-    if root is None or (sync and not settings.kafka):
-        settings = stack.resolve(settings, name)
-    folder = root or settings.models
-    if folder is None:
-        raise InvalidInput("no folder for the models: give --root, or set FRESHET_MODELS")
-    names = tuple(models or settings.batch_models)
-    plan = Plan(folder.expanduser().absolute(), names, seed, least_new)
+    pause, settings = None if every is None else seconds_of(every), _settings(name, root, sync)
+    plan = Plan(_folder(root, settings), tuple(models or settings.batch_models), seed, least_new)
     place = open_lake(lake or str(settings.home / "lakes" / name))
 
     def once() -> None:
@@ -92,7 +85,17 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-def _settings() -> Settings:
+def _settings(name: str, root: Path | None, sync: bool) -> Settings:
+    """The settings, with what only the running stack of that name knows where that is needed."""
+    from ops import stack
     from schemas.settings import Settings
 
-    return Settings.from_environment(os.environ)
+    settings = Settings.from_environment(os.environ)
+    return stack.resolve(settings, name) if root is None or (sync and not settings.kafka) else settings
+
+
+def _folder(root: Path | None, settings: Settings) -> Path:
+    folder = root or settings.models
+    if folder is None:
+        raise InvalidInput("no folder for the models: give --root, or set FRESHET_MODELS")
+    return folder.expanduser().absolute()

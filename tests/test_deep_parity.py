@@ -38,14 +38,14 @@ def at_events(log: InteractionLog, events: np.ndarray[Any, Any]) -> list[Query]:
     return found
 
 
-def compare(scorer: Scorer, log: InteractionLog, events: Any, candidates: Any, logits: Any, inputs: dict[str, Any]) -> None:
-    """The scorer's scores of each event's candidates against the network's logits without their correction."""
+def largest_gap(scorer: Scorer, log: InteractionLog, events: Any, candidates: Any, logits: Any, inputs: dict[str, Any]) -> float:
+    """Between the scorer's scores of each event's candidates and the network's logits without their correction."""
     found = np.take_along_axis(scorer.score(at_events(log, events)), np.broadcast_to(candidates, logits.shape), axis=1)
     wanted = keras.ops.convert_to_numpy(logits) - inputs["offsets"]
     counted = inputs["offsets"] > -1e8
     assert counted.mean() > 0.5
-    np.testing.assert_allclose(found[counted], wanted[counted], atol=WITHIN)
     assert np.ptp(wanted[counted]) > 1  # the weights do say something
+    return float(np.abs(found[counted] - wanted[counted]).max())
 
 
 def test_two_towers() -> None:
@@ -58,7 +58,7 @@ def test_two_towers() -> None:
     inputs = steps.inputs(events, np.random.default_rng(0))
     candidates = inputs["rows"][inputs["candidates"]]
     scorer = TwoTowerScorer(network.arrays(log.catalogue.first_seen))
-    compare(scorer, log, events, candidates, network(inputs), inputs)
+    assert largest_gap(scorer, log, events, candidates, network(inputs), inputs) < WITHIN
 
 
 def test_neumf_with_known_and_unknown_users() -> None:
@@ -70,7 +70,7 @@ def test_neumf_with_known_and_unknown_users() -> None:
     events = np.arange(60, 120, 2)
     inputs = steps.inputs(events, np.random.default_rng(0))
     scorer = model.scorer(network, np.ones(log.catalogue.size, np.bool_))
-    compare(scorer, log, events, inputs["candidates"], network(inputs), inputs)
+    assert largest_gap(scorer, log, events, inputs["candidates"], network(inputs), inputs) < WITHIN
     network.user_gmf.embeddings.assign(keras.ops.zeros_like(network.user_gmf.embeddings))
     network.user_mlp.embeddings.assign(keras.ops.zeros_like(network.user_mlp.embeddings))
     logits = keras.ops.convert_to_numpy(network(inputs | {"offsets": np.float32(0)}))
@@ -91,7 +91,7 @@ def test_wide_and_deep(cross_layers: int) -> None:
     events = np.arange(60, 120, 2)
     inputs = features.inputs(events, np.random.default_rng(0))
     inputs["numbers"][..., :3] = fixed["shares"][inputs["candidates"]]  # the scorer has the shares of the log's end
-    compare(model.scorer(network, fixed), log, events, inputs["candidates"], network(inputs), inputs)
+    assert largest_gap(model.scorer(network, fixed), log, events, inputs["candidates"], network(inputs), inputs) < WITHIN
 
 
 @pytest.mark.parametrize("model", [MultDAE(width=16), MultVAE(width=16, latent=8)])
