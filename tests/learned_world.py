@@ -40,7 +40,7 @@ class Learner:
         batch = Interactions.taken(users, items, np.array(times, np.int64))._replace(contexts=[context] * len(users))
         self.contexts.learn_many(batch)
         outcome = self.bank.advance(batch, np.ones(len(users), np.bool_))
-        self.board.add(outcome)
+        self.board.add(outcome.only(self.board.names))
         self.newest = max([self.newest, *times])
         return outcome
 

@@ -73,7 +73,10 @@ def test_without_a_stack_one_is_told_how_to_get_one(settings: Settings) -> None:
     with pytest.raises(StackError, match="freshet up --name other"):
         stack.status(settings, "other")
     given = settings.model_copy(update={"kafka": "k:1", "redis": "redis://r:1"})
-    assert stack.resolve(given) is given
+    folder = settings.home / "stacks" / "default" / "models"
+    assert stack.resolve(given) == given.model_copy(update={"models": folder}), "worker, API and batch of one machine share it"
+    own = given.model_copy(update={"models": settings.home / "own"})
+    assert stack.resolve(own) is own
 
 
 def test_down_leaves_a_reused_pid_alone(settings: Settings) -> None:
