@@ -48,7 +48,7 @@ class Settings(BaseModel):
         None, description="folder of the published batch models, the same for worker, API and batch; unset: the local stack's"
     )
     batch_sources: str = Field(
-        "session_rnn,two_tower", description="published batch models that the online blend takes candidates from, at most two"
+        "item2vec,two_tower", description="published batch models that the online blend takes candidates from, at most two"
     )
 
     api_host: str = Field("127.0.0.1", description="address the API binds to")
