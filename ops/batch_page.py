@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from batch.report import Run, best_first, verdicts
 from ops.batch_table import Rows, best_cells, facts, metric_rows, segment_rows
+from ops.output_path import checked_output
 from schemas.errors import InvalidInput
 
 # Okabe and Ito's colours, which people with any colour blindness can tell apart.
@@ -31,18 +32,8 @@ div.wide { overflow-x: auto } img { max-width: 100% } p.fact { color: #555; marg
 
 
 def checked_page_path(path: Path | None) -> Path | None:
-    """The path itself, before a long run depends on it.
-
-    Raises:
-        InvalidInput: no name of an HTML file, or no such folder.
-    """
-    if path is None:
-        return None
-    if path.suffix.lower() not in {".html", ".htm"}:
-        raise InvalidInput(f"--html {path}: expected a name that ends in .html")
-    if not path.expanduser().absolute().parent.is_dir():
-        raise InvalidInput(f"--html {path}: there is no folder {path.parent}")
-    return path.expanduser()
+    """The file of `--html`; see `checked_output`."""
+    return checked_output("--html", path, (".html", ".htm"))
 
 
 def write_page(run: Run, path: Path) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from evaluation.judgement import Curve, Judgement
 from evaluation.protocol import warm_up_events
 from ops.evaluate import Evaluation
+from ops.output_path import checked_output
 from schemas.errors import InvalidInput
 
 # Okabe and Ito's colours, which people with any colour blindness can tell apart; dashes tell apart what shares one.
@@ -25,18 +26,8 @@ _KINDS: Final = (".png", ".svg", ".pdf")
 
 
 def checked_plot_path(path: Path | None) -> Path | None:
-    """The path itself, before a long run depends on it.
-
-    Raises:
-        InvalidInput: another kind of file than can be drawn, or no such folder.
-    """
-    if path is None:
-        return None
-    if path.suffix.lower() not in _KINDS:
-        raise InvalidInput(f"--plot {path}: expected a name that ends in {', '.join(_KINDS)}")
-    if not path.expanduser().absolute().parent.is_dir():
-        raise InvalidInput(f"--plot {path}: there is no folder {path.parent}")
-    return path.expanduser()
+    """The file of `--plot`; see `checked_output`."""
+    return checked_output("--plot", path, _KINDS)
 
 
 def plot_curves(done: Evaluation, path: Path) -> None:

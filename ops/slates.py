@@ -16,6 +16,7 @@ from batch.slates.rankers import Contest, Ranked, best_by_validation, hold_conte
 from batch.slates.reading import Reading, events_file, read_slates
 from batch.slates.selection import Selection, select
 from evaluation.intervals import Interval, paired_difference, user_blocked
+from ops.output_path import checked_output
 from schemas.errors import InvalidInput
 from stream_workers.models.deep.ranker import SlateRanker
 
@@ -185,14 +186,8 @@ def train_ranker(path: Path, loss: str, seed: int, say: Say) -> Trained:
 
 
 def checked_out(path: Path | None) -> Path | None:
-    """The file to write, before a long run depends on it.
-
-    Raises:
-        InvalidInput: not a `.safetensors` file, or no such folder.
-    """
-    if path is not None and (path.suffix != ".safetensors" or not path.expanduser().absolute().parent.is_dir()):
-        raise InvalidInput(f"--out {path}: expected a .safetensors file in a folder that exists")
-    return None if path is None else path.expanduser()
+    """The file of `--out`; see `checked_output`."""
+    return checked_output("--out", path, (".safetensors",))
 
 
 def write_ranker(done: Trained, path: Path) -> None:

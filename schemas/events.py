@@ -198,7 +198,7 @@ def parse_event(topic: str, value: bytes | None, reference_ms: int, limits: Limi
         raise _explained(error) from error
     timestamp = fields["timestamp"]
     if timestamp.__class__ is not int or not EARLIEST_MS <= timestamp <= reference_ms + limits.max_future_ms:
-        timestamp = _checked_time(timestamp, reference_ms, limits)
+        timestamp = checked_time(timestamp, reference_ms, limits)
     given = fields.get("context")
     context = _kept(given.get("country"), given.get("device")) if given else ()
     if topic in _FIXED_TYPE:
@@ -219,7 +219,15 @@ def _kept(country: str | float | None, device: str | float | None) -> tuple[str,
     return tuple(f"{name}={value}" for name, value in named if value is not None and len(str(value)) <= _LONGEST_CONTEXT)
 
 
-def _checked_time(value: int | str, reference_ms: int, limits: Limits) -> int:
+def checked_time(value: int | str, reference_ms: int, limits: Limits) -> int:
+    """The event time, ms, of what a producer gave.
+
+    Args:
+        reference_ms: when the log took the event in.
+
+    Raises:
+        InvalidEvent: no time, one before 1990, or one too far ahead.
+    """
     try:
         timestamp = parse_timestamp(value)
     except (ValueError, OverflowError) as error:

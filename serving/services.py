@@ -15,7 +15,6 @@ from typing import Final, Protocol
 from feature_store.catalogue import Catalogue
 from feature_store.catalogue_follower import CatalogueFollower
 from feature_store.redis_store import RedisStore
-from feature_store.version_arrays import StoredVersion
 from feature_store.version_follower import VersionFollower
 from schemas.events import Limits
 from schemas.settings import Settings
@@ -35,8 +34,7 @@ from serving.scoreboard import LiveScoreboard
 from serving.shelf import Shelf
 from serving.trending_lists import TrendingLists
 from stream_workers.models.deep.bank_sources import BankSources
-from stream_workers.models.deep.loading import load_scorer
-from stream_workers.models.deep.published import PublishedModel, published_model
+from stream_workers.models.deep.loading import published
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
@@ -142,8 +140,8 @@ def assemble(
     shelf = Shelf(catalogue, caught_up)
     lists = TrendingLists(guarded, shelf, settings.partitions)
     models = ModelReplica(guarded, lambda: ModelBank(numbers), origin_of(numbers))
-    published = VersionFollower(settings.models, settings.batch_models, _published, BankSources)
-    blend = Blend(models, published)
+    versions = VersionFollower(settings.models, settings.batch_models, published, BankSources)
+    blend = Blend(models, versions)
     content = ContentSource(catalogue)
     return Services(
         settings=settings,
@@ -152,7 +150,7 @@ def assemble(
         follower=follower,
         shelf=shelf,
         lists=lists,
-        background=Background(lists, shelf, models, content, published),
+        background=Background(lists, shelf, models, content, versions),
         heartbeats=Heartbeats(guarded, metrics),
         impressions=ImpressionLog(event_log, metrics),
         models=models,
@@ -164,10 +162,6 @@ def assemble(
         limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
         clock=clock,
     )
-
-
-def _published(stored: StoredVersion) -> PublishedModel:
-    return published_model(stored, load_scorer)
 
 
 def connect(settings: Settings, numbers: BankSettings = DEFAULTS) -> Services:

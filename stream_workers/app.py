@@ -21,7 +21,6 @@ from faust.types import TP
 from feature_store.catalogue import Catalogue
 from feature_store.catalogue_follower import CatalogueFollower
 from feature_store.redis_store import RedisStore
-from feature_store.version_arrays import StoredVersion
 from feature_store.version_follower import VersionFollower
 from schemas.errors import InvalidSettings, KafkaUnavailable, LayoutMismatch
 from schemas.settings import Settings
@@ -33,8 +32,7 @@ from stream_workers.layout import check_layout
 from stream_workers.learner import Learner
 from stream_workers.learner_feed import new_consumer
 from stream_workers.models.deep.bank_sources import BankSources
-from stream_workers.models.deep.loading import load_scorer
-from stream_workers.models.deep.published import PublishedModel, published_model
+from stream_workers.models.deep.loading import published
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
@@ -96,13 +94,13 @@ class Worker:
 
     def _new_learning_stage(self) -> LearningStage:
         settings = self._settings
-        follower = VersionFollower(settings.models, settings.batch_models, _published, BankSources)
+        follower = VersionFollower(settings.models, settings.batch_models, published, BankSources)
 
-        def published() -> BankSources:
+        def sources() -> BankSources:
             follower.refresh()
             return follower.current
 
-        return LearningStage(ModelBank(self._numbers), settings.scoreboard_sample, self._numbers.repeats, published)
+        return LearningStage(ModelBank(self._numbers), settings.scoreboard_sample, self._numbers.repeats, sources)
 
     def loops(self) -> list[asyncio.AbstractEventLoop]:
         """The event loops of a running worker: its own and the consumer thread's."""
@@ -161,10 +159,6 @@ class Worker:
             await asyncio.wait_for(self._follower.caught_up.wait(), _CATALOGUE_SECONDS)
         except TimeoutError:
             log.warning("the catalogue is not complete after %.0f s; going on without the rest of it", _CATALOGUE_SECONDS)
-
-
-def _published(stored: StoredVersion) -> PublishedModel:
-    return published_model(stored, load_scorer)
 
 
 def _new_app(settings: Settings, kafka: str, folder: str) -> faust.App:

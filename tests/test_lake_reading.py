@@ -30,7 +30,7 @@ HOUR = 3_600_000
 @pytest.fixture(autouse=True)
 def without_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for the disk takes most of the time, and nobody pulls the plug here."""
-    monkeypatch.setattr(storage, "_sync_to_disk", lambda path: None)
+    monkeypatch.setattr(storage, "sync_to_disk", lambda path: None)
 
 
 def filled(folder: Path, log: ListLog, records: int = 4) -> Lake:

@@ -24,7 +24,7 @@ SMALL = BatchSize(records=8)
 @pytest.fixture(autouse=True)
 def without_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for the disk takes most of the time, and nobody pulls the plug here."""
-    monkeypatch.setattr(storage, "_sync_to_disk", lambda path: None)
+    monkeypatch.setattr(storage, "sync_to_disk", lambda path: None)
 
 
 def lake_at(folder: Path) -> Lake:

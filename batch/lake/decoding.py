@@ -11,8 +11,8 @@ from pydantic_core import from_json, to_json
 
 from batch.lake.event_log import LogRecord
 from schemas.errors import InvalidEvent
-from schemas.events import TYPE_NAMES, Impression, Item, Limits, User, parse_event
-from schemas.timestamps import EARLIEST_MS, parse_timestamp
+from schemas.events import TYPE_NAMES, Impression, Item, Limits, User, checked_time, parse_event
+from schemas.timestamps import parse_timestamp
 from schemas.topics import EVENT_TOPICS, FEEDBACK, IMPRESSIONS, ITEMS, USERS
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ def _interaction(record: LogRecord, reference_ms: int, limits: Limits) -> tuple[
 def _impression(record: LogRecord, reference_ms: int, limits: Limits) -> tuple[int, Values]:
     value = _present(record, limits.max_bytes)
     fields = _validated(_IMPRESSION.validate_json, value)
-    timestamp = _event_time(fields["timestamp"], reference_ms, limits)
+    timestamp = checked_time(fields["timestamp"], reference_ms, limits)
     shown = [_shown(place) for place in fields["items"]]
     rest = _rest(_fields(value), fields.keys())
     return timestamp, (
@@ -180,18 +180,6 @@ def _fields(value: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidEvent("not_json", str(error)) from error
     return fields
-
-
-def _event_time(given: int | str, reference_ms: int, limits: Limits) -> int:
-    try:
-        timestamp = parse_timestamp(given)
-    except (ValueError, OverflowError) as error:
-        raise InvalidEvent("bad_timestamp", f"timestamp {str(given)[:60]!r}: {error}") from error
-    if timestamp < EARLIEST_MS:
-        raise InvalidEvent("timestamp_too_old", f"timestamp {str(given)[:60]!r} is before 1990")
-    if timestamp > reference_ms + limits.max_future_ms:
-        raise InvalidEvent("timestamp_in_future", f"timestamp {str(given)[:60]!r} is ahead of the log's time")
-    return timestamp
 
 
 def _created_ms(given: int | str | None) -> int | None:

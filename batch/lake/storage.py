@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from batch.durable import sync_to_disk
 from schemas.errors import FreshetError, InvalidInput, Unavailable
 
 LOCK: Final = "_lock"
@@ -106,7 +107,7 @@ class Storage:
             with self.filesystem.open(self.full(path), "wb") as file:
                 yield file
             if self.is_local:
-                _sync_to_disk(Path(self.full(path)))
+                sync_to_disk(Path(self.full(path)))
 
     def create(self, path: str, content: bytes, staged: str) -> bool:
         """Write a small file as a whole, unless there is one of that name.
@@ -133,7 +134,7 @@ class Storage:
         target = Path(self.full(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.hardlink_to(self.full(staged))
-        _sync_to_disk(target.parent)
+        sync_to_disk(target.parent)
 
     def move(self, path: str, target: str) -> None:
         """Give a file another name; nothing where it is gone because another process moved it."""
@@ -203,11 +204,3 @@ class Storage:
         except OSError as error:
             why = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
             raise LakeUnavailable(f"lake {self.url}: {path}: {why}") from error
-
-
-def _sync_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

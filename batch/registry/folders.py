@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from batch.durable import sync_to_disk
 from feature_store.version_manifest import CorruptVersion, checked_model_name
 from schemas.errors import FreshetError
 
@@ -46,7 +47,7 @@ def made_folder(root: Path, model: str) -> Path:
         raise CorruptVersion(f"{folder}: is a link; versions are kept below the root only")
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        sync(folder.parent)
+        sync_to_disk(folder.parent)
     return folder
 
 
@@ -56,15 +57,6 @@ def locked(folder: Path) -> Iterator[None]:
     with os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def sync(path: Path) -> None:
-    """Force a file, or the list of a folder's names, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -78,11 +70,11 @@ def replace_file(path: Path, text: str) -> None:
         if path.exists():
             now = draft.stat().st_mtime_ns
             os.utime(draft, ns=(now, max(now, path.stat().st_mtime_ns + 1)))
-        sync(draft)
+        sync_to_disk(draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    sync(path.parent)
+    sync_to_disk(path.parent)
 
 
 @contextmanager
@@ -134,5 +126,5 @@ def remove_folder(path: Path) -> None:
     """Remove a version: gone in one step, whatever happens while its files are removed. Only under the lock of its folder."""
     aside = path.with_name(f"{REMOVED}{path.name}")
     path.rename(aside)
-    sync(path.parent)
+    sync_to_disk(path.parent)
     shutil.rmtree(aside)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from batch.durable import sync_to_disk
 from batch.models.interface import TrainingFailed
-from batch.registry.folders import draft_folder, locked, made_folder, sync, writing
+from batch.registry.folders import draft_folder, locked, made_folder, writing
 from feature_store.model_versions import map_file, read_version
 from feature_store.version_arrays import STORABLE, id_arrays, view_arrays
 from feature_store.version_manifest import (
@@ -122,7 +123,7 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> StoredFile:
         number = errno.ENOSPC if f"os error {errno.ENOSPC}" in str(error) else errno.EIO
         raise OSError(number, str(error)) from error
     path.chmod(_READ_ONLY)
-    sync(path)
+    sync_to_disk(path)
     content = map_file(path)
     return StoredFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
@@ -131,8 +132,8 @@ def _write_manifest(draft: Path, manifest: Manifest) -> None:
     path = draft / MANIFEST
     path.write_text(pack_manifest(manifest), encoding="utf-8")
     path.chmod(_READ_ONLY)
-    sync(path)
-    sync(draft)
+    sync_to_disk(path)
+    sync_to_disk(draft)
 
 
 def _appear(draft: Path, folder: Path, name: str) -> str:
@@ -149,7 +150,7 @@ def _appear(draft: Path, folder: Path, name: str) -> str:
 def _keep_durably(folder: Path, version: Path) -> None:
     """A name that is not sure to survive a crash is taken back."""
     try:
-        sync(folder)
+        sync_to_disk(folder)
     except OSError:
         shutil.rmtree(version, ignore_errors=True)
         raise

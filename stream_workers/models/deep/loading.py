@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from feature_store.version_arrays import StoredVersion
 from schemas.errors import InvalidInput
 from stream_workers.models.deep.autoencoder import AutoencoderScorer, AutoRecScorer
 from stream_workers.models.deep.implicit_factors import ImplicitFactors
@@ -15,6 +16,7 @@ from stream_workers.models.deep.item_vectors import ItemVectorScorer
 from stream_workers.models.deep.item_weights import ItemWeights
 from stream_workers.models.deep.neighbours import Neighbours
 from stream_workers.models.deep.neural_factors import NeuralFactorsScorer
+from stream_workers.models.deep.published import PublishedModel, published_model
 from stream_workers.models.deep.recurrent import Recurrent
 from stream_workers.models.deep.scorer import Scorer
 from stream_workers.models.deep.towers import TwoTowerScorer
@@ -33,6 +35,15 @@ SCORERS: Final[tuple[type[Scorer], ...]] = (
     TwoTowerScorer,
     WideDeepScorer,
 )  # a new kind of scorer is one more line here
+
+
+def published(stored: StoredVersion) -> PublishedModel:
+    """The model of a version that was read.
+
+    Raises:
+        InvalidInput: as `load_scorer`.
+    """
+    return published_model(stored, load_scorer)
 
 
 def load_scorer(kind: str, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Scorer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from schemas.errors import InvalidInput
 from stream_workers.models.deep.recent import decayed_shares, recent
-from stream_workers.models.deep.scorer import F32, I64, Query, Scorer
+from stream_workers.models.deep.rowwise import RowwiseScorer
+from stream_workers.models.deep.scorer import F32, I64, Query
 from stream_workers.models.deep.vectors import array_of
 
 
-class NeuralFactorsScorer(Scorer):
+class NeuralFactorsScorer(RowwiseScorer):
     """score = (p * w) . q + m . relu(W2 relu(h + g) + b2) + bias, with p, h of the user and q, g of the item.
 
         p = user_gmf[user] + mean of history_gmf        h = user_mlp[user] + mean of history_mlp, through W1's upper half
@@ -45,17 +46,6 @@ class NeuralFactorsScorer(Scorer):
         self._bias: F32 = array_of(arrays, "bias", items)
         if half_life <= 0 or longest < 1:
             raise InvalidInput(f"half_life={half_life}, longest={longest}: expected more than 0")
-
-    def score(self, queries: Sequence[Query]) -> F32:
-        """See `Scorer`."""
-        rows = [self._score_rows(query, slice(None)) for query in queries]
-        return np.stack(rows) if rows else np.zeros((0, len(self._bias)), np.float32)
-
-    def score_some(self, query: Query, items: I64) -> F32:
-        """See `Scorer`."""
-        if 2 * len(items) > len(self._bias):  # copying rows costs more than scoring them
-            return self._score_rows(query, slice(None))[items]
-        return self._score_rows(query, items)
 
     def _score_rows(self, query: Query, items: I64 | slice) -> F32:
         gmf, mlp = self._user(query)

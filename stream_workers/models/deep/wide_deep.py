@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stream_workers.models.deep.crosses import crossed_weight, favourites
 from stream_workers.models.deep.recent import decayed_shares, hour_of_day, log_hours, recent
-from stream_workers.models.deep.scorer import F32, I64, Query, Scorer
+from stream_workers.models.deep.rowwise import RowwiseScorer
+from stream_workers.models.deep.scorer import F32, I64, Query
 from stream_workers.models.deep.vectors import array_of, relu_layers
 
 _PAIR_NUMBERS: Final = 3
@@ -27,7 +28,7 @@ class _User(NamedTuple):
     favourite: int
 
 
-class WideDeepScorer(Scorer):
+class WideDeepScorer(RowwiseScorer):
     """score = sum of the weights of the crosses + deep part + item bias.
 
         user    = [pooled item vectors; pooled category vectors; hour; log2(1 + hours since the newest event)]
@@ -76,17 +77,6 @@ class WideDeepScorer(Scorer):
             kernel = array_of(self._arrays, f"{kernels}_{at}", found[-1][0].shape[1] if found else width, len(bias))
             found.append((kernel, bias))
         return found
-
-    def score(self, queries: Sequence[Query]) -> F32:
-        """See `Scorer`."""
-        rows = [self._score_rows(query, slice(None)) for query in queries]
-        return np.stack(rows) if rows else np.zeros((0, len(self._bias)), np.float32)
-
-    def score_some(self, query: Query, items: I64) -> F32:
-        """See `Scorer`."""
-        if 2 * len(items) > len(self._bias):  # copying rows costs more than scoring them
-            return self._score_rows(query, slice(None))[items]
-        return self._score_rows(query, items)
 
     def _score_rows(self, query: Query, items: I64 | slice) -> F32:
         user = self._user(query)
