@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ops.command_settings import settings_of
 from ops.evaluate_cli import Json, Limit, Rating
 from ops.slates_cli import Loss, train_ranker
 
@@ -71,10 +72,9 @@ def train(
     from ops.batch_source import read_log
     from ops.batch_train import Wanted, checked_names, train_all
     from ops.evaluate_source import Asked
-    from schemas.settings import Settings
 
     page, names = checked_page_path(html), checked_names(models or ())
-    log = read_log(Asked(data, min_rating, limit), Settings.from_environment(os.environ).data)
+    log = read_log(Asked(data, min_rating, limit), settings_of().data)
     wanted = Wanted(data, names, split, seed, not repeats, out, tensorboard)
     with training_bars() as bar:
         run = train_all(log, wanted, terminal.say, bar)

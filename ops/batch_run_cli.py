@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ops.command_settings import resolved, settings_of
 from schemas.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def run(
     from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once, summary
     from ops.lake_cli import sync_lake
 
-    pause, settings = None if every is None else seconds_of(every), _settings(name, root, sync)
+    pause, settings = None if every is None else seconds_of(every), settings_of()
+    if root is None or (sync and not settings.kafka):
+        settings = resolved(name)
     plan = Plan(_folder(root, settings), tuple(models or settings.batch_models), seed, least_new)
     place = open_lake(lake or str(settings.home / "lakes" / name))
 
@@ -83,15 +86,6 @@ def seconds_of(text: str) -> float:
     if seconds < LEAST_PAUSE:
         raise InvalidInput(f"--every {text}: expected a number and s, m, h or d, a minute or more: 30m, 6h, 1d")
     return seconds
-
-
-def _settings(name: str, root: Path | None, sync: bool) -> Settings:
-    """The settings, with what only the running stack of that name knows where that is needed."""
-    from ops import stack
-    from schemas.settings import Settings
-
-    settings = Settings.from_environment(os.environ)
-    return stack.resolve(settings, name) if root is None or (sync and not settings.kafka) else settings
 
 
 def _folder(root: Path | None, settings: Settings) -> Path:

@@ -4,23 +4,20 @@
 
 from __future__ import annotations
 
-import os
 import traceback
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from ops.batch_cli import batch_app
 from ops.batch_run_cli import run
+from ops.command_settings import resolved, settings_of, with_kafka
 from ops.evaluate_cli import evaluate_app, tune
 from ops.lake_cli import lake_app
 from ops.models_cli import models_app
 from ops.slates_cli import slates
 from schemas.errors import FreshetError, InvalidInput
-
-if TYPE_CHECKING:
-    from schemas.settings import Settings
 
 INTERRUPTED = 130
 
@@ -80,7 +77,7 @@ def up(
     from ops import stack, terminal
 
     parts = None if only is None else frozenset(part.strip() for part in only.split(",") if part.strip())
-    started = stack.up(_settings(), name, workers, parts, terminal.say)
+    started = stack.up(settings_of(), name, workers, parts, terminal.say)
     facts = {field: getattr(started, field) for field in ("name", "kafka", "redis", "api", "mode", "folder")}
     (terminal.print_json if json_output else terminal.print_facts)(facts)
 
@@ -96,7 +93,7 @@ def down(
     """
     from ops import stack, terminal
 
-    stack.down(_settings(), name, keep, terminal.say)
+    stack.down(settings_of(), name, keep, terminal.say)
 
 
 @app.command()
@@ -107,7 +104,7 @@ def status(name: Name = "default", json_output: Json = False) -> None:
     """
     from ops import stack, terminal
 
-    found = stack.status(_settings(), name)
+    found = stack.status(settings_of(), name)
     if json_output:
         terminal.print_json(found)
         return
@@ -126,7 +123,7 @@ def worker(name: Name = "default") -> None:
     from ops.model_settings import read_model_settings
     from stream_workers import app as stream
 
-    settings = _resolved(name)
+    settings = resolved(name)
     stream.run(settings, read_model_settings(settings.model_settings, repeats=settings.scoreboard_repeats or None))
 
 
@@ -143,7 +140,7 @@ def api(
     from ops.model_settings import read_model_settings
     from serving import app as serving
 
-    settings = _resolved(name, api_host=host, api_port=port)
+    settings = resolved(name, api_host=host, api_port=port)
     serving.run(settings, read_model_settings(settings.model_settings, repeats=settings.scoreboard_repeats or None))
 
 
@@ -156,7 +153,7 @@ def topics(name: Name = "default", json_output: Json = False) -> None:
     from ops import terminal
     from ops.topics import create_topics, retention_text
 
-    report = create_topics(_with_kafka(name), terminal.say)
+    report = create_topics(with_kafka(name), terminal.say)
     if json_output:
         terminal.print_json(report)
         return
@@ -195,7 +192,7 @@ def replay(
     from ops.replay import parse_speed
     from ops.replay import replay as send
 
-    settings = _with_kafka(name)
+    settings = with_kafka(name)
     times, opened = parse_speed(speed), open_source(source, settings.data)
     with terminal.progress_bar("replay") as tick:
         report = send(settings, opened, times, limit, skip_items, now, terminal.say, start, tick)
@@ -214,7 +211,7 @@ def verify(name: Name = "default", json_output: Json = False) -> None:
     """
     from ops.verify import verify_command
 
-    if verify_command(_resolved(name), json_output=json_output):
+    if verify_command(resolved(name), json_output=json_output):
         raise typer.Exit(1)
 
 
@@ -238,26 +235,7 @@ def demo(
     """
     from ops import demo as demonstration
 
-    demonstration.run(_settings(), once=once, source=source)
-
-
-def _settings(**overrides: Any) -> Settings:
-    from schemas.settings import Settings
-
-    return Settings.from_environment(os.environ, **overrides)
-
-
-def _resolved(name: str, **overrides: Any) -> Settings:
-    """The settings with the addresses of Kafka and Redis."""
-    from ops import stack
-
-    return stack.resolve(_settings(**overrides), name)
-
-
-def _with_kafka(name: str) -> Settings:
-    """The settings with the address of Kafka, for commands that need no Redis."""
-    settings = _settings()
-    return settings if settings.kafka else _resolved(name)
+    demonstration.run(settings_of(), once=once, source=source)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from ops.command_settings import settings_of
 
 evaluate_app = typer.Typer(
     no_args_is_help=True,
@@ -149,6 +150,4 @@ def tune(
 
 def _data() -> Path | None:
     """The folder of the public data sets."""
-    from schemas.settings import Settings
-
-    return Settings.from_environment(os.environ).data
+    return settings_of().data

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ops.command_settings import settings_of, with_kafka
 
 if TYPE_CHECKING:
     from batch.lake.lake import Lake
@@ -37,7 +38,7 @@ def sync(lake: LakePlace = None, name: Name = "default", wait: Wait = 600.0, jso
 
     Example: `freshet lake sync --lake /srv/lake`
     """
-    settings = _with_kafka(name)
+    settings = with_kafka(name)
     place, begun = _lake(lake, settings, name), time.monotonic()
     report = sync_lake(place, settings, wait)
     totals: dict[str, Any] = {what: sum(getattr(topic, what) for topic in report.values()) for what in _SUMMED}
@@ -63,7 +64,7 @@ def compact(
     from ops import terminal
     from schemas.horizons import HOUR_MS
 
-    place, begun = _existing(lake, _settings(), name), time.monotonic()
+    place, begun = _existing(lake, settings_of(), name), time.monotonic()
     with place.locked(wait, terminal.say), terminal.progress_bar("groups of files") as tick:
         report = merge(place, _now_ms(), grace_ms=int(grace_hours * HOUR_MS), tick=tick)
     facts = {"lake": place.url, **report._asdict(), "seconds": round(time.monotonic() - begun, 2)}
@@ -78,7 +79,7 @@ def status(lake: LakePlace = None, name: Name = "default", json_output: Json = F
     """
     from batch.lake.status import status_of
 
-    place = _existing(lake, _settings(), name)
+    place = _existing(lake, settings_of(), name)
     _show({"lake": place.url}, status_of(place.load()), json_output)
 
 
@@ -130,20 +131,6 @@ def _existing(place: str | None, settings: Settings, name: str) -> Lake:
     if not found.load().progress:
         raise InvalidInput(f"no lake at {found.url}: fill one with `freshet lake sync --lake {found.url}`")
     return found
-
-
-def _settings() -> Settings:
-    from schemas.settings import Settings
-
-    return Settings.from_environment(os.environ)
-
-
-def _with_kafka(name: str) -> Settings:
-    """The settings with the address of Kafka; as in ops.cli."""
-    from ops import stack
-
-    settings = _settings()
-    return settings if settings.kafka else stack.resolve(settings, name)
 
 
 def _now_ms() -> int:

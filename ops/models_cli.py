@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ops.command_settings import settings_of
+
 if TYPE_CHECKING:
     from batch.registry.pointers import Note
     from feature_store.version_pointers import State
@@ -167,7 +169,6 @@ def _root(given: Path | None) -> Path:
     if given is not None:
         return given.expanduser().absolute()
     from ops.stack.state import Folder
-    from schemas.settings import Settings
 
-    settings = Settings.from_environment(os.environ)
+    settings = settings_of()
     return settings.models or Folder.of(settings, "default").models
