@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,14 +19,13 @@ from batch.models.interface import Watch
 from batch.promotion import Background, Candidate, Published, publish_candidate
 from batch.questions import Questions, questions
 from batch.registry.gate import BASELINES
+from feature_store.batch_status import STATUS, note_run
 from feature_store.model_versions import read_manifest
 from feature_store.version_pointers import read_state
 from ops.batch_train import Bar, Say, checked_names
 from schemas.errors import FreshetError, InvalidInput
 from stream_workers.models.deep.scorer import Scorer
 
-STATUS: Final = "batch-run.json"
-"""In the folder of the models: when the last run ended and how; the API shows it in /metrics."""
 _LOCK: Final = ".batch-run.lock"
 
 
@@ -105,7 +102,7 @@ def run_once(found: Interactions, plan: Plan, say: Say, bar: Bar) -> Done:
     fitted = {name: _fit(name, parts, asked, plan, say, bar) for name in dict.fromkeys((*BASELINES, *due))}
     run = Background(
         parts, asked, {name: fitted[name].judgement for name in BASELINES}, _last_offsets(found.offsets), version("freshet"),
-        plan.seed, time.time_ns() // 1_000_000,
+        plan.seed, _now_ms(),
     )  # fmt: skip
     published = {name: publish_candidate(plan.root, fitted[name], run) for name in due}
     return Done(found.log.size, published, tuple(set(plan.models) - set(due)), time.monotonic() - begun)
@@ -130,32 +127,13 @@ def noted(root: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        _note(root, str(error) or type(error).__name__)
+        note_run(root, _now_ms(), str(error) or type(error).__name__)
         raise
-    _note(root, None)
+    note_run(root, _now_ms(), None)
 
 
-def _note(root: Path, failure: str | None) -> None:
-    """Replace the status file; without the room for it the last one stays, and its age tells."""
-    path, now = root / STATUS, time.time_ns() // 1_000_000
-    before = read_status(root)
-    good = {"ended_at": now, "succeeded_at": now, "failures": before.get("failures", 0), "failure": None}
-    bad = {**good, "succeeded_at": before.get("succeeded_at"), "failures": before.get("failures", 0) + 1, "failure": failure}
-    draft = path.with_suffix(f".{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(bad if failure else good))
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-
-
-def read_status(root: Path) -> dict[str, Any]:
-    """What the last run wrote; empty where there was none or it cannot be read."""
-    try:
-        found = json.loads((root / STATUS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _is_due(plan: Plan, name: str, log: InteractionLog) -> bool:

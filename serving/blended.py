@@ -42,6 +42,10 @@ class Publishes(Protocol):
     def current(self) -> BankSources:
         """One consistent set; another object when any version changes."""
 
+    @property
+    def faults(self) -> int:
+        """Versions that could not be used."""
+
 
 class Blended:
     """What the blend proposes.

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from feature_store.batch_status import BatchStatus
 from feature_store.model_pages import Index
 from serving.answers import Scoreboard
 from serving.scoreboard import gauges
@@ -46,6 +47,7 @@ class Metrics:
             "freshet_worker_effect_ms", "Event to effect as the slowest worker measures it", ["quantile"], registry=registry
         )
         self._add_model_gauges(registry)
+        self._add_batch_gauges(registry)
 
     def _add_model_gauges(self, registry: CollectorRegistry) -> None:
         """How good the online models are, and how far this process follows them."""
@@ -66,6 +68,22 @@ class Metrics:
         self._blend_seconds = Gauge(
             "freshet_blend_seconds", "Running mean of what one proposal of the blend costs", registry=registry
         )
+
+    def _add_batch_gauges(self, registry: CollectorRegistry) -> None:
+        """How the periodic batch runs went. Alert on the age of the last good one, and on a failure."""
+        self._batch_age = Gauge(
+            "freshet_batch_success_age_seconds", "Since the last good batch run; NaN: there was none", registry=registry
+        )
+        self._batch_failures = Gauge("freshet_batch_failures", "Batch runs that failed", registry=registry)
+        self._batch_failed = Gauge("freshet_batch_failed", "1 if the last batch run failed", registry=registry)
+        self._batch_faults = Gauge("freshet_published_faults", "Published versions that could not be used here", registry=registry)
+
+    def note_batch(self, status: BatchStatus, faults: int, now_ms: int) -> None:
+        """Show how the batch runs went, and how many versions this process refused."""
+        self._batch_age.set(float("nan") if status.succeeded_at is None else (now_ms - status.succeeded_at) / 1000)
+        self._batch_failures.set(status.failures)
+        self._batch_failed.set(status.failure is not None)
+        self._batch_faults.set(faults)
 
     def note_scoreboard(self, board: Scoreboard) -> None:
         """Show what the scoreboard says; what it no longer says disappears."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from feature_store.batch_status import read_status
 from serving.answers import Readiness
 from serving.dependencies import Served
 from serving.http_json import Json
@@ -38,4 +40,6 @@ async def metrics(services: Served) -> Response:
     services.metrics.kafka_up.set(services.log.connected)
     services.metrics.note_scoreboard(await services.scoreboard.read())
     services.metrics.note_models(services.models.index, services.models.faults, services.blend.seconds, services.clock())
+    status = await asyncio.to_thread(read_status, services.settings.models)
+    services.metrics.note_batch(status, services.blend.published.faults, services.clock())
     return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

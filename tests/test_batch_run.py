@@ -12,9 +12,10 @@ import pytest
 import ops.batch_run as batch_run
 from batch.lake.interactions import Interactions
 from batch.models.interface import TrainingFailed
+from feature_store.batch_status import read_status
 from feature_store.model_versions import read_manifest, version_names
 from feature_store.version_pointers import read_state
-from ops.batch_run import Plan, noted, one_at_a_time, read_status, run_every, run_once, summary
+from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once, summary
 from ops.batch_run_cli import seconds_of
 from schemas.errors import InvalidInput
 from tests.tiny_log import tiny_log
@@ -80,15 +81,16 @@ def test_a_failed_training_leaves_what_serves_and_is_written_down(
     with noted(root), one_at_a_time(root):
         serving = run(found, root).published[MODEL].version
     good = read_status(root)
-    assert (good["failures"], good["failure"]) == (0, None)
+    assert (good.failures, good.failure) == (0, None)
     monkeypatch.setattr(batch_run, "model_class", lambda name: Diverges)
     with pytest.raises(TrainingFailed), noted(root):
         run(found, root, least_new=0)
     assert read_state(root, MODEL).serving == serving
     bad = read_status(root)
-    assert bad["failures"] == 1
-    assert "nan" in bad["failure"]
-    assert bad["succeeded_at"] == good["succeeded_at"] <= bad["ended_at"]
+    assert bad.failures == 1
+    assert bad.failure is not None and "nan" in bad.failure
+    assert bad.succeeded_at == good.succeeded_at
+    assert bad.ended_at is not None and good.ended_at is not None and bad.ended_at >= good.ended_at
 
 
 def test_two_runs_never_train_at_once(root: Path) -> None:

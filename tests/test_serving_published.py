@@ -11,6 +11,7 @@ import pytest
 
 from batch.registry.pointers import Note, promote
 from batch.registry.publish import publish
+from feature_store.batch_status import note_run
 from feature_store.version_manifest import TrainedOn
 from schemas.errors import InvalidSettings
 from schemas.settings import Settings
@@ -125,3 +126,27 @@ async def test_two_models_are_both_asked(tmp_path: Path) -> None:
 def test_more_than_two_sources_are_refused_at_start() -> None:
     with pytest.raises(InvalidSettings, match="FRESHET_BATCH_SOURCES='a,b,c'"):
         Settings.from_environment({"FRESHET_BATCH_SOURCES": "a,b,c"})
+
+
+async def test_metrics_tell_how_the_batch_runs_went(tmp_path: Path) -> None:
+    world, _ = learned()
+    services = await services_of(world, tmp_path)
+
+    async def gauges() -> dict[str, float]:
+        async with world.client(services=services) as client:
+            lines = (await client.get("/metrics")).text.splitlines()
+        return {
+            line.split()[0]: float(line.split()[1]) for line in lines if line.startswith(("freshet_batch", "freshet_published"))
+        }
+
+    assert np.isnan((await gauges())["freshet_batch_success_age_seconds"])
+    note_run(tmp_path, NOW - 5000, None)
+    note_run(tmp_path, NOW - 1000, "the disk is full")
+    assert await gauges() == {
+        "freshet_batch_success_age_seconds": 5.0,
+        "freshet_batch_failures": 1.0,
+        "freshet_batch_failed": 1.0,
+        "freshet_published_faults": 0.0,
+    }
+    (tmp_path / "batch-run.json").write_text("{not json")
+    assert (await gauges())["freshet_batch_failed"] == 0
