@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from feature_store.catalogue import Catalogue
 from schemas.events import Event, EventType
 from schemas.timestamps import EARLIEST_MS
@@ -16,9 +18,11 @@ from stream_workers.handlers.signals import decode_signals
 from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.handlers.user_stage import StageOutput, UserStage
 from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.columns import History
 from stream_workers.models.online.settings import BankSettings
 
 _EVENTS: Final = 2
+NOBODY: Final = History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64))
 
 
 def compile_kernels(settings: ModelSettings) -> None:
@@ -36,11 +40,13 @@ def compile_kernels(settings: ModelSettings) -> None:
 
 def compile_models(numbers: BankSettings) -> None:
     """Run every kernel of the models once; the first time this takes minutes, see `compiling`."""
-    merge, stage = InteractionMerge(range(1), {}), LearningStage(ModelBank(numbers), 1.0, numbers.repeats)
+    bank = ModelBank(numbers)
+    merge, stage = InteractionMerge(range(1), {}), LearningStage(bank, 1.0, numbers.repeats)
     for offset, value in enumerate(_applied(ModelSettings(partitions=1)).interactions):
         merge.add(0, offset, decode_interactions(value))
     while (merged := merge.take(_EVENTS)) is not None:
         stage.apply(merged)
+    bank.recommend(NOBODY, EARLIEST_MS, 1)  # what only the API asks: it must not compile while people wait
 
 
 def _applied(settings: ModelSettings) -> StageOutput:
