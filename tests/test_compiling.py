@@ -102,3 +102,22 @@ def test_another_source_or_version_has_another_mark(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(compiling.numba, "__version__", "another")
     marks.add(compiling._mark())
     assert len(marks) == 3
+
+
+def test_nothing_is_left_to_compile_when_a_request_comes() -> None:
+    """The API asks with a kernel of its own; compiled only then, it would hold every request up for half a minute."""
+    program = (
+        "from stream_workers.models.online.answering import rank_candidates\n"
+        "from stream_workers.models.online.bank import ModelBank\n"
+        "from stream_workers.models.online.settings import BankSettings\n"
+        "from stream_workers.warm_up import NOBODY, compile_models\n"
+        "import numpy as np\n"
+        "compile_models(BankSettings())\n"
+        "compiled = list(rank_candidates.signatures)\n"
+        "bank = ModelBank()\n"
+        "bank.items.codes(['a', 'b'])\n"
+        "bank.recommend(NOBODY, 0, 1, said=np.zeros((1, 2), np.float32))\n"
+        "print(len(compiled), compiled == rank_candidates.signatures)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "True"]
