@@ -39,6 +39,13 @@ def clicks(count: int, seed: int, produced: list[str]) -> list[Record]:
     return records
 
 
+def drip(live: Live, records: list[Record]) -> None:
+    """Produce over some seconds, so that there is a middle to be killed in: a learner commits thousands of events at once."""
+    for first in range(0, len(records), 100):
+        live.produce(records[first : first + 100])
+        time.sleep(0.05)
+
+
 def index_of(live: Live) -> Index | None:
     blob = live.redis.get(MODEL_INDEX)
     return unpack_index(blob) if blob else None
@@ -74,16 +81,17 @@ def learner(live: Live) -> dict[str, Any] | None:
 
 
 def test_kill_9_in_the_middle_of_a_stream(live: Live, produced: list[str]) -> None:
-    records = clicks(8000, 1, produced)
-    feeder = threading.Thread(target=live.produce, args=(records,))
-    feeder.start()
     for kill in range(2):
-        worker = live.worker(wait=False)
+        worker = live.worker()
         before = learnt(live)
-        wait_until(lambda before=before: learnt(live) > before, 150, "the learner to commit")
+        feeder = threading.Thread(target=drip, args=(live, clicks(4000, 10 + kill, produced)))
+        feeder.start()
+        wait_until(lambda before=before: learnt(live) > before, 60, "the learner to commit")
         time.sleep(0.1 * kill)
         live.stop(worker, kill=True)
-    feeder.join()
+        killed_at = learnt(live)
+        feeder.join()
+        assert killed_at < len(produced), "killed after the end of the stream, not in the middle"
     survivor = live.worker()
     assert settled(live, produced) == Counter(produced)
     scoreboard = orjson.loads(live.redis.get(SCOREBOARD) or b"{}")
@@ -98,9 +106,9 @@ def test_another_worker_takes_over_when_the_learner_is_killed(live: Live, produc
     wait_until(lambda: sorted(len(beat["partitions"]) for beat in live.heartbeats()) == [2, 2], 120, "two partitions each")
     first = wait_until(lambda: learner(live), 30, "a learner")["pid"]
     before = len(produced)
-    feeder = threading.Thread(target=live.produce, args=(clicks(3000, 2, produced),))
+    feeder = threading.Thread(target=drip, args=(live, clicks(3000, 2, produced)))
     feeder.start()
-    wait_until(lambda: learnt(live) > before, 30, "the learner to commit")
+    wait_until(lambda: learnt(live) > before, 60, "the learner to commit")
     dying, other = sorted(workers, key=lambda worker: worker.pid != first)
     live.stop(dying, kill=True)
     feeder.join()
