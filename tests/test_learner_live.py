@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
 from typing import Any
@@ -39,11 +38,15 @@ def clicks(count: int, seed: int, produced: list[str]) -> list[Record]:
     return records
 
 
-def drip(live: Live, records: list[Record]) -> None:
-    """Produce over some seconds, so that there is a middle to be killed in: a learner commits thousands of events at once."""
-    for first in range(0, len(records), 100):
-        live.produce(records[first : first + 100])
-        time.sleep(0.05)
+def click_until_learnt(live: Live, produced: list[str], seed: int) -> None:
+    """Clicks without end until the learner commits, and some more: whoever is killed then is killed in the middle of a stream."""
+    before, deadline = learnt(live), time.monotonic() + 60
+    while learnt(live) == before:
+        assert time.monotonic() < deadline, "nothing is learnt"
+        seed += 1000
+        live.produce(clicks(100, seed, produced))
+        time.sleep(0.02)
+    live.produce(clicks(500, seed + 1000, produced))
 
 
 def index_of(live: Live) -> Index | None:
@@ -83,15 +86,9 @@ def learner(live: Live) -> dict[str, Any] | None:
 def test_kill_9_in_the_middle_of_a_stream(live: Live, produced: list[str]) -> None:
     for kill in range(2):
         worker = live.worker()
-        before = learnt(live)
-        feeder = threading.Thread(target=drip, args=(live, clicks(4000, 10 + kill, produced)))
-        feeder.start()
-        wait_until(lambda before=before: learnt(live) > before, 60, "the learner to commit")
-        time.sleep(0.1 * kill)
+        click_until_learnt(live, produced, seed=kill)
         live.stop(worker, kill=True)
-        killed_at = learnt(live)
-        feeder.join()
-        assert killed_at < len(produced), "killed after the end of the stream, not in the middle"
+    live.produce(clicks(3000, 5, produced))
     survivor = live.worker()
     assert settled(live, produced) == Counter(produced)
     scoreboard = orjson.loads(live.redis.get(SCOREBOARD) or b"{}")
@@ -105,13 +102,10 @@ def test_another_worker_takes_over_when_the_learner_is_killed(live: Live, produc
     workers = [live.worker(), live.worker()]
     wait_until(lambda: sorted(len(beat["partitions"]) for beat in live.heartbeats()) == [2, 2], 120, "two partitions each")
     first = wait_until(lambda: learner(live), 30, "a learner")["pid"]
-    before = len(produced)
-    feeder = threading.Thread(target=drip, args=(live, clicks(3000, 2, produced)))
-    feeder.start()
-    wait_until(lambda: learnt(live) > before, 60, "the learner to commit")
+    click_until_learnt(live, produced, seed=2)
     dying, other = sorted(workers, key=lambda worker: worker.pid != first)
     live.stop(dying, kill=True)
-    feeder.join()
+    live.produce(clicks(1000, 6, produced))
     wait_until(lambda: (learner(live) or {}).get("pid") == other.pid, 60, "the other worker to be the learner")
     assert settled(live, produced) == Counter(produced)
     beat = learner(live)
