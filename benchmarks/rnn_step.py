@@ -26,16 +26,17 @@ def run() -> list[Row]:
     rng = np.random.default_rng(4)
     items = rng.integers(ITEMS, size=(STEPS, USERS))
     gaps = rng.integers(1, 3_600_000, size=(STEPS, USERS))
-    gru, linear = (_milliseconds(_stepping(_recurrent(cell, rng), items, gaps)) for cell in (_gru(rng), _min_gru(rng)))
-    keras = _milliseconds(_keras(rng, items))
+    stepped, linear = (milliseconds(_stepping(recurrent(cell, rng), items, gaps)) for cell in (gru(rng), _min_gru(rng)))
+    keras = milliseconds(_keras(rng, items))
     return [
-        Row("rnn_step/gru", gru, "ms", "GRU cell of Keras, compiled", gru / keras, WANTED),
-        Row("rnn_step/linear_recurrence", linear, "ms", "rnn_step/gru", linear / gru, WANTED),
+        Row("rnn_step/gru", stepped, "ms", "GRU cell of Keras, compiled", stepped / keras, WANTED),
+        Row("rnn_step/linear_recurrence", linear, "ms", "rnn_step/gru", linear / stepped, WANTED),
         Row("rnn_step/keras", keras, "ms"),
     ]
 
 
-def _gru(rng: np.random.Generator) -> Cell:
+def gru(rng: np.random.Generator) -> Cell:
+    """A cell with random weights."""
     return Gru(_drawn(rng, SIZE, 3 * HIDDEN), _drawn(rng, HIDDEN, 3 * HIDDEN), _drawn(rng, 2, 3 * HIDDEN))
 
 
@@ -43,7 +44,8 @@ def _min_gru(rng: np.random.Generator) -> Cell:
     return MinGru(_drawn(rng, SIZE, 2 * HIDDEN), _drawn(rng, 2 * HIDDEN))
 
 
-def _recurrent(cell: Cell, rng: np.random.Generator) -> Recurrent:
+def recurrent(cell: Cell, rng: np.random.Generator) -> Recurrent:
+    """The network of this cell with random weights."""
     ends = Ends(_drawn(rng, ITEMS, SIZE), _drawn(rng, SIZE), _drawn(rng, HIDDEN, SIZE), _drawn(rng, SIZE))
     return Recurrent(ends.inputs, _drawn(rng, ITEMS), cell, ends, tied=True)
 
@@ -78,11 +80,11 @@ def _keras(rng: np.random.Generator, items: np.ndarray) -> Callable[[int], None]
     return step
 
 
-def _milliseconds(step: Callable[[int], None]) -> float:
+def milliseconds(step: Callable[[int], None], steps: int = STEPS) -> float:
     """Median time of a step, the first left out: it allocates or compiles."""
     step(0)
     times = []
-    for n in range(1, STEPS):
+    for n in range(1, steps):
         started = time.perf_counter()
         step(n)
         times.append(time.perf_counter() - started)

@@ -31,6 +31,15 @@ def profile_key(partition: int, user_id: str) -> bytes:
     return b"p:{%d}%s" % (partition, user_id.encode())
 
 
+def session_key(partition: int, user_id: str) -> bytes:
+    """State of the session model for a user.
+
+    >>> session_key(3, "42")
+    b's:{3}42'
+    """
+    return b"s:{%d}%s" % (partition, user_id.encode())
+
+
 def item_key(partition: int, item_id: str) -> bytes:
     """State of an item: counts, popularity, co-visited items."""
     return b"i:{%d}%s" % (partition, item_id.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from feature_store.model_versions import read_version
 from feature_store.version_arrays import StoredVersion
@@ -19,14 +19,15 @@ Together = TypeVar("Together")
 
 
 class VersionFollower(Generic[Model, Together]):
-    """The serving versions of some models.
+    """The serving versions of some models, or those in their shadow.
 
     Args:
         root: folder of all models; it may come later. None: there is none. names: the models, in the order of `current`.
-        make: from what was read to a model. together: from the models that have a serving version to what is used.
+        make: from what was read to a model. together: from the models that have such a version to what is used.
+        pointer: which version is meant.
 
     Attributes:
-        current: of the serving versions. A new one when any of them changes, so whoever holds one goes on with one consistent set.
+        current: of these versions. A new one when any of them changes, so whoever holds one goes on with one consistent set.
         faults: versions that could not be used.
     """
 
@@ -36,10 +37,12 @@ class VersionFollower(Generic[Model, Together]):
         names: Sequence[str],
         make: Callable[[StoredVersion], Model],
         together: Callable[[Sequence[Model]], Together],
+        pointer: Literal["serving", "shadow"] = "serving",
     ) -> None:
         self._root = root or Path()
         self._make = make
         self._together = together
+        self._pointer = pointer
         self._watchers = {name: Watcher(root, name) for name in names} if root else {}
         self._made: dict[str, Model] = {}
         self.current = together(())
@@ -61,7 +64,7 @@ class VersionFollower(Generic[Model, Together]):
             pointers = watcher.poll()
             if pointers is None:
                 return False
-            version = pointers.serving
+            version = pointers._asdict()[self._pointer]
             if version is None:
                 return self._made.pop(name, None) is not None
             self._made[name] = self._make(read_version(self._root, name, version))
@@ -69,5 +72,5 @@ class VersionFollower(Generic[Model, Together]):
             self.faults += 1
             log.warning("model %s %s: %s; going on with what there is", name, version or "", error)
             return False
-        log.info("model %s: %s serves here", name, version)
+        log.info("model %s: %s is %s here", name, version, self._pointer)
         return True

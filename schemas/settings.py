@@ -50,7 +50,11 @@ class Settings(BaseModel):
     batch_sources: str = Field(
         "item2vec,two_tower", description="published batch models that the online blend takes candidates from, at most two"
     )
+    session_model: str = Field(
+        "session_rnn", description="published recurrent model that workers advance by one step per event; none: they do not"
+    )
 
+    surfaces: Path | None = Field(None, description="YAML file of the surfaces (docs/serving.md); unset: all are as built in")
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
     store_timeout_ms: int = Field(250, ge=1, description="the API answers from a lower step when Redis takes longer")
@@ -63,6 +67,12 @@ class Settings(BaseModel):
     def batch_models(self) -> tuple[str, ...]:
         """The names in `batch_sources`."""
         return tuple(filter(None, map(str.strip, self.batch_sources.split(","))))
+
+    @property
+    def session_models(self) -> tuple[str, ...]:
+        """The name in `session_model`, if it is one."""
+        name = self.session_model.strip()
+        return (name,) if name not in {"", "none"} else ()
 
     @field_validator("batch_sources")
     @classmethod
@@ -92,5 +102,5 @@ class Settings(BaseModel):
         except ValidationError as error:
             lines = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
             raise InvalidSettings("; ".join(lines)) from error
-        paths = {name: getattr(settings, name) for name in ("home", "models", "model_settings")}
+        paths = {name: getattr(settings, name) for name in ("home", "models", "model_settings", "surfaces")}
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in paths.items() if path is not None})

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -31,8 +32,8 @@ from stream_workers.handlers.settings import ModelSettings
 from stream_workers.layout import check_layout
 from stream_workers.learner import Learner
 from stream_workers.learner_feed import new_consumer
-from stream_workers.models.deep.bank_sources import BankSources
-from stream_workers.models.deep.loading import published
+from stream_workers.learner_sources import LearnerSources
+from stream_workers.models.deep.session_model import SessionModel, session_model
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
@@ -44,6 +45,7 @@ from stream_workers.warm_up import compile_kernels
 
 log = logging.getLogger(__name__)
 _CATALOGUE_SECONDS: Final = 30.0
+_VERSIONS_SECONDS: Final = 1.0
 _FETCH_RECORDS: Final = 4000
 _DRAIN_SECONDS: Final = 6.0  # of a stop: a pipeline takes 5 s at most for its queue
 _PART_SECONDS: Final = 2.0  # of a stop: everything else
@@ -75,12 +77,14 @@ class Worker:
             catalogue=catalogue,
             reach_catalogue=self._follower.reach,
             rewind=self._rewind,
+            session_model=lambda: self._sessions.current,
         )
+        self._sessions = VersionFollower(settings.models, settings.session_models, session_model, _the_one)
         self._numbers = numbers
         self._compiling: asyncio.Task[None] | None = None
         self.runtime = Runtime(self.services, self._new_learner())
         self.app.freshet_runtime = self.runtime
-        self._signs = VitalSigns(f"{socket.gethostname()}:{os.getpid()}", self.app, self.services, self.runtime)
+        self._signs = VitalSigns(f"{socket.gethostname()}:{os.getpid()}", self.app, self.services, self.runtime, self._sessions)
         self._wire()
 
     def _new_learner(self) -> Learner:
@@ -94,13 +98,8 @@ class Worker:
 
     def _new_learning_stage(self) -> LearningStage:
         settings = self._settings
-        follower = VersionFollower(settings.models, settings.batch_models, published, BankSources)
-
-        def sources() -> BankSources:
-            follower.refresh()
-            return follower.current
-
-        return LearningStage(ModelBank(self._numbers), settings.scoreboard_sample, self._numbers.repeats, sources)
+        sources = LearnerSources(settings.models, settings.batch_models)
+        return LearningStage(ModelBank(self._numbers), settings.scoreboard_sample, self._numbers.repeats, sources.now)
 
     def loops(self) -> list[asyncio.AbstractEventLoop]:
         """The event loops of a running worker: its own and the consumer thread's."""
@@ -125,6 +124,12 @@ class Worker:
         @app.task
         async def vital_signs() -> None:
             await self._signs.run()
+
+        @app.task
+        async def session_versions() -> None:
+            while self._settings.session_models:
+                await asyncio.to_thread(self._sessions.refresh)
+                await asyncio.sleep(_VERSIONS_SECONDS)
 
     async def _on_revoked(self, app: Any, revoked: Any, **_: Any) -> None:
         await self.runtime.close()
@@ -153,12 +158,18 @@ class Worker:
         if self._settings.learner:
             self._compiling = asyncio.create_task(compile_models_apart(self._numbers), name="compile-models")
         compile_kernels(self.services.models)
+        self._sessions.refresh()
         await self._producer.start()
         await self._follower.start()
         try:
             await asyncio.wait_for(self._follower.caught_up.wait(), _CATALOGUE_SECONDS)
         except TimeoutError:
             log.warning("the catalogue is not complete after %.0f s; going on without the rest of it", _CATALOGUE_SECONDS)
+
+
+def _the_one(models: Sequence[SessionModel]) -> SessionModel | None:
+    """Of at most one."""
+    return next(iter(models), None)
 
 
 def _new_app(settings: Settings, kafka: str, folder: str) -> faust.App:

@@ -19,6 +19,7 @@ from schemas.events import Limits
 from schemas.settings import Settings
 from schemas.topics import MAX_OWN_MESSAGE_BYTES
 from stream_workers.handlers.settings import ModelSettings
+from stream_workers.models.deep.session_model import SessionModel
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Counters:
         events: events whose effect is in the store. duplicates: events skipped because their id was known.
         dead_letters, forwarded: events refused; events sent on to the partition of their user.
         signals: events applied to items.
+        session_steps, session_encodings: events that moved the state of a user by a step; states made from a history.
         recoveries: times a partition was read again from the store (Redis or Kafka lost, ownership lost).
         effects_ms: latest times from the log taking in a batch's events to their effect being stored.
     """
@@ -67,6 +69,8 @@ class Counters:
     dead_letters: int = 0
     forwarded: int = 0
     signals: int = 0
+    session_steps: int = 0
+    session_encodings: int = 0
     recoveries: int = 0
     effects_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_EFFECTS_KEPT))
 
@@ -136,6 +140,7 @@ class Services:
         reach_catalogue: waits for catalogue records that are older than a batch's events.
         rewind: reads partitions again from other offsets (the consumer's).
         clock_ms: wall clock, ms since the epoch.
+        session_model: the model whose state is kept for each user, as of now; None: there is none.
     """
 
     settings: Settings
@@ -147,6 +152,7 @@ class Services:
     rewind: Rewind
     counters: Counters = field(default_factory=Counters)
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    session_model: Callable[[], SessionModel | None] = lambda: None
 
     @cached_property
     def limits(self) -> Limits:

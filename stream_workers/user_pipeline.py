@@ -11,15 +11,16 @@ from typing import Final
 from aiokafka.structs import ConsumerRecord
 from pydantic import ValidationError
 
-from feature_store.keys import user_key, user_watermarks_key
+from feature_store.keys import session_key, user_key, user_watermarks_key
 from feature_store.port import PartitionWriter, Writes
 from schemas.errors import InvalidEvent
 from schemas.events import User, parse_event
 from schemas.ids import partition_of
 from schemas.topics import INTERACTIONS, ITEM_SIGNALS, USER_STAGE_TOPICS, USERS
 from stream_workers.dead_letters import dead_letter
+from stream_workers.handlers.stage_output import StageOutput
 from stream_workers.handlers.user_batch import Profile, UserBatch
-from stream_workers.handlers.user_stage import StageOutput, UserStage
+from stream_workers.handlers.user_stage import UserStage
 from stream_workers.pipeline import Batch, Pipeline
 from stream_workers.services import Outgoing, Services
 
@@ -59,9 +60,8 @@ class UserPipeline(Pipeline):
         services = self._services
         decoded = self.decode(batch, writer)
         await self._join_catalogue(decoded.batch)
-        missing = self._stage.missing(decoded.batch)
-        stored = await services.store.read([user_key(self.partition, user) for user in missing])
-        damaged = self._stage.load(missing, stored)
+        self._stage.sessions.use(services.session_model())
+        damaged = await self._load(self._stage.missing(decoded.batch))
         started = services.clock_ms()
         output = self._stage.apply(decoded.batch, started + self._commit_ms)
         for records in filter(None, (decoded.outgoing, *self._waves(output))):
@@ -70,6 +70,12 @@ class UserPipeline(Pipeline):
         self._commit_ms = services.clock_ms() - started
         self._count(decoded, output)
         self._stage.shrink()
+
+    async def _load(self, missing: list[str]) -> dict[bytes, bytes]:
+        """Take these users from the store; returns what `UserStage.load` returns."""
+        key_functions = (user_key, session_key) if self._stage.sessions.model else (user_key,)
+        stored = await self._services.store.read([key(self.partition, user) for key in key_functions for user in missing])
+        return self._stage.load(missing, stored[: len(missing)], stored[len(missing) :])
 
     def _waves(self, output: StageOutput) -> Iterator[list[Outgoing]]:
         """What the stage sends on, in its order."""
@@ -134,6 +140,8 @@ class UserPipeline(Pipeline):
         counters, now = self._services.counters, self._services.clock_ms()
         counters.events += output.applied
         counters.duplicates += output.duplicates
+        counters.session_steps += output.stepped
+        counters.session_encodings += output.encoded
         counters.dead_letters += decoded.dead
         counters.forwarded += decoded.forwarded
         if decoded.batch.appended:

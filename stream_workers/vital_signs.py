@@ -12,8 +12,10 @@ import numpy as np
 import orjson
 
 from feature_store.keys import worker_key
+from feature_store.version_follower import VersionFollower
 from schemas.errors import StoreUnavailable
 from stream_workers.layout import check_layout
+from stream_workers.models.deep.session_model import SessionModel
 from stream_workers.runtime import Runtime
 from stream_workers.services import Services
 
@@ -23,6 +25,7 @@ _EXPIRE_SECONDS: Final = 10
 _STALL_SECONDS: Final = 90.0
 _SWEEP_SECONDS: Final = 3600.0
 _DAY_SECONDS: Final = 86_400
+Sessions = VersionFollower[SessionModel, SessionModel | None]
 
 
 class VitalSigns:
@@ -31,13 +34,15 @@ class VitalSigns:
     Args:
         worker_id: unique among all workers.
         app: the Faust app, for the consumer's offsets and to crash it.
+        sessions: which version of the session model serves.
     """
 
-    def __init__(self, worker_id: str, app: Any, services: Services, runtime: Runtime) -> None:
+    def __init__(self, worker_id: str, app: Any, services: Services, runtime: Runtime, sessions: Sessions) -> None:
         self._key = worker_key(worker_id)
         self._app = app
         self._services = services
         self._runtime = runtime
+        self._sessions = sessions
         self._started = time.time()
         self._progress: tuple[int, float] = (-1, time.monotonic())
         self._swept = time.monotonic()
@@ -84,6 +89,17 @@ class VitalSigns:
             "effect_ms": {"p50": float(np.percentile(effects, 50)), "p99": float(np.percentile(effects, 99))},
             "catalogue_items": len(self._services.catalogue),
             "learner": self._runtime.learner.report(),
+            "sessions": self._session_report(),
+        }
+
+    def _session_report(self) -> dict[str, Any]:
+        """The version whose states are kept (null: none), events that moved one, states made from a history, versions refused."""
+        model, counters = self._sessions.current, self._services.counters
+        return {
+            "model": model.name if model else None,
+            "steps_total": counters.session_steps,
+            "encodings_total": counters.session_encodings,
+            "faults_total": self._sessions.faults,
         }
 
     def lag(self) -> int:
@@ -114,6 +130,6 @@ class VitalSigns:
         if not days or time.monotonic() - self._swept < _SWEEP_SECONDS:
             return
         self._swept = time.monotonic()
-        for prefix in (b"u:{", b"p:{"):
+        for prefix in (b"u:{", b"p:{", b"s:{"):
             async for keys in self._services.store.scan(prefix):
                 await self._services.store.expire_unset(keys, days * _DAY_SECONDS)

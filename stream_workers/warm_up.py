@@ -15,8 +15,9 @@ from stream_workers.handlers.item_stage import ItemStage
 from stream_workers.handlers.learning_stage import LearningStage
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import decode_signals
+from stream_workers.handlers.stage_output import StageOutput
 from stream_workers.handlers.user_batch import Profile, UserBatch
-from stream_workers.handlers.user_stage import StageOutput, UserStage
+from stream_workers.handlers.user_stage import UserStage
 from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import History
 from stream_workers.models.online.settings import BankSettings

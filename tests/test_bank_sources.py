@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from feature_store.version_manifest import Manifest, StoredFile
 from stream_workers.models.deep.bank_sources import BankSources
 from stream_workers.models.deep.published import PublishedModel
 from stream_workers.models.deep.scorer import F32, Query, Scorer
@@ -17,7 +16,6 @@ from stream_workers.models.online.bank import OWN_MODELS, ModelBank
 from stream_workers.models.online.blend import learn_scale, new_blend, standardise
 from stream_workers.models.online.columns import History, Interactions
 from stream_workers.models.online.settings import BankSettings
-from tests.published_versions import facts
 
 SMALL = BankSettings(vector_size=8, mf_size=8, covisit_neighbours=32)
 ITEMS = tuple(f"i{n}" for n in range(30))
@@ -50,11 +48,7 @@ class Successor(Scorer):
 
 
 def model(items: Sequence[str] = ITEMS, users: Sequence[str] = ()) -> PublishedModel:
-    manifest = Manifest(
-        **dict(facts()), model="successor", kind="successor", files={"arrays.safetensors": StoredFile(bytes=8, sha256="0" * 64)}
-    )
-    rows, people = ({one: row for row, one in enumerate(ids)} for ids in (items, users))
-    return PublishedModel("20261123T120000Z-000000", manifest, Successor(len(items)), tuple(items), tuple(users), rows, people)
+    return PublishedModel.of("successor", "20261123T120000Z-000000", Successor(len(items)), items, users)
 
 
 def asked(published: PublishedModel) -> list[Query]:
@@ -117,6 +111,28 @@ def test_a_source_is_ranked_beside_the_others() -> None:
     outcome = bank.advance(stream(400), np.ones(400, np.bool_))
     known = (outcome.history_length > 0) & (outcome.item_count > 0)
     assert (outcome.ranks[known, outcome.names.index("batch_1")] == 1).mean() > 0.95
+
+
+def test_a_shadow_is_judged_and_changes_nothing() -> None:
+    batch, ranked = stream(300), np.ones(300, np.bool_)
+    outcomes = {}
+    for name, sources in (
+        ("none", None), ("source", BankSources([model()])), ("shadow", BankSources([], [model()])),
+        ("both", BankSources([model(ITEMS[:15])], [model(), model(ITEMS[:5])])),
+    ):  # fmt: skip
+        bank = ModelBank(SMALL)
+        bank.sources = sources
+        outcomes[name] = bank.advance(batch, ranked)
+    assert outcomes["shadow"].names == (*OWN_MODELS, "shadow_1")
+    assert outcomes["both"].names == (*OWN_MODELS, "batch_1", "shadow_1", "shadow_2")
+    ours = outcomes["shadow"].only(OWN_MODELS)
+    assert np.array_equal(ours.ranks, outcomes["none"].ranks)
+    assert np.array_equal(ours.top, outcomes["none"].top)
+    alone, judged = outcomes["source"].only(["batch_1"]), outcomes["shadow"].only(["shadow_1"])
+    assert np.array_equal(judged.ranks, alone.ranks)
+    assert np.array_equal(judged.top[:, :, 0], alone.top[:, :, 0])
+    assert np.array_equal(outcomes["both"].only(["shadow_1"]).ranks, judged.ranks)
+    assert not np.array_equal(outcomes["both"].only(["shadow_2"]).ranks, judged.ranks)
 
 
 @pytest.mark.parametrize("known", [ITEMS[:10], (), ("other",)])

@@ -47,8 +47,10 @@ def test_a_version_comes_back_bit_for_bit(tmp_path: Path, version: str) -> None:
     assert np.array_equal(model.scorer.score(asked), scorer().score(asked))
     assert (model.item_ids, model.user_ids, model.version) == (ITEMS, USERS, version)
     told = facts(created_ms=NOON + 1000, seed=1)
-    assert {name: getattr(model.manifest, name) for name in dict(told)} == dict(told)
-    assert (model.manifest.model, model.manifest.kind, dict(model.manifest.settings)) == (MODEL, "item_weights", {"items": 6})
+    manifest = read_manifest(tmp_path, MODEL, version)
+    assert {name: getattr(manifest, name) for name in dict(told)} == dict(told)
+    assert (manifest.model, manifest.kind, dict(manifest.settings)) == (MODEL, "item_weights", {"items": 6})
+    assert model.model == MODEL
 
 
 def test_a_query_is_in_the_rows_of_the_model_without_what_it_does_not_know(tmp_path: Path, version: str) -> None:

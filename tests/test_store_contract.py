@@ -243,7 +243,7 @@ def test_all_keys_of_a_partition_share_one_cluster_slot(partition: int) -> None:
     """So one MULTI may write them together on a Redis Cluster, whatever the ids contain."""
     made = {keys.user_watermarks_key(partition), keys.item_watermarks_key(partition), keys.trending_key(partition)}
     for name in ("42", "{9}", "}{", "{}", "ü", "a b"):
-        for key_of in (keys.user_key, keys.profile_key, keys.item_key, keys.category_trending_key):
+        for key_of in (keys.user_key, keys.profile_key, keys.session_key, keys.item_key, keys.category_trending_key):
             made.add(key_of(partition, name))
     made |= {b"damaged:" + key for key in made}
     assert {key_slot(key) for key in made} == {key_slot(b"%d" % partition)}
@@ -251,7 +251,9 @@ def test_all_keys_of_a_partition_share_one_cluster_slot(partition: int) -> None:
 
 def test_no_two_things_share_a_key() -> None:
     per_name = [
-        make(1, name) for make in (keys.user_key, keys.profile_key, keys.item_key, keys.category_trending_key) for name in "ab"
+        make(1, name)
+        for make in (keys.user_key, keys.profile_key, keys.session_key, keys.item_key, keys.category_trending_key)
+        for name in "ab"
     ]
     once = [make(1) for make in (keys.trending_key, keys.user_watermarks_key, keys.item_watermarks_key)]
     everything = [*per_name, *once, keys.worker_key("w"), keys.LAYOUT, keys.user_key(2, "a")]

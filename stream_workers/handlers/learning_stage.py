@@ -59,7 +59,7 @@ class LearningStage:
         bank: the models.
         sample: share of the events that are ranked.
         repeats: whether items that the user took before are ranked too (mode B), for the report.
-        published: says which published batch models the blend takes candidates from now.
+        published: says which published batch models the blend takes candidates from now, and which stand in their shadow.
 
     Attributes:
         events: learnt so far. newest_event_at: event time of the newest, ms.
@@ -122,11 +122,13 @@ class LearningStage:
     def report(self, at: int) -> Json:
         """The scoreboard's JSON. Arguments as of `Scoreboard.report`.
 
-        `published`: the versions of batch models and, for comparison, the blend, on what was ranked since they serve; not stored,
-        so it begins anew with the process.
+        `published`: the versions of batch models, those in the shadow too, and, for comparison, the blend, on what was ranked since
+        they are there; not stored, so it begins anew with the process.
         """
-        board = self._published_board
-        published = {"models": board.report(at, 0, 0, 0, self._mode)["models"], "ranked": board.ranked} if self._sources else None
+        board, sources = self._published_board, self._sources
+        published = {
+            "models": board.report(at, 0, 0, 0, self._mode)["models"], "shadows": list(sources.shadows), "ranked": board.ranked
+        } if sources.judged else None  # fmt: skip
         return self._scoreboard.report(
             at, self.newest_event_at, self.events, self._sample, self._mode, self._drift.events, self._ratings.report()
         ) | {"published": published}
@@ -139,7 +141,7 @@ class LearningStage:
         self._follow_published()
         outcome = self._bank.advance(batch, self._ranked(merged.lots[rows], batch))
         self._scoreboard.add(outcome.only(self._scoreboard.names))
-        if self._sources:
+        if self._sources.judged:
             behind = outcome.names[len(self._scoreboard.names) :]
             self._published_board.add(outcome.only((_BLEND, *behind))._replace(names=self._published_board.names))
         self._learn_ratings(batch)
@@ -153,8 +155,8 @@ class LearningStage:
         now = self._published()
         if now is not self._sources:
             self._sources = now
-            self._bank.sources = now or None
-            self._published_board = Scoreboard((_BLEND, *now.names))
+            self._bank.sources = now if now.judged else None
+            self._published_board = Scoreboard((_BLEND, *now.judged))
 
     def _ranked(self, lots: NDArray[np.uint64], batch: Interactions) -> NDArray[np.bool_]:
         """The sample of what speaks for an item."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.catalogue import Catalogue
-from feature_store.keys import profile_key, user_key
+from feature_store.keys import profile_key, session_key, user_key
 from feature_store.packing import CorruptBlob
 from feature_store.user_blob import EVENT_ID_BYTES, TYPES, UserColumns, UserState, pack_users, unpack_user
 from schemas.horizons import HOUR_MS
@@ -20,32 +19,15 @@ from stream_workers.handlers.fan_out import Pairs, SourceEvents, events_only, fa
 from stream_workers.handlers.interactions import FORGET, ROW_COLUMNS, InteractionColumns, interaction_messages
 from stream_workers.handlers.interner import Interner
 from stream_workers.handlers.rows import Rows
+from stream_workers.handlers.session_states import SessionStates
 from stream_workers.handlers.settings import ModelSettings
+from stream_workers.handlers.stage_output import StageOutput
 from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.models.affinity import update_affinities
 from stream_workers.models.history import update_histories
 
 _TOPIC_CODES: Final = {topic: code for code, topic in enumerate(USER_STAGE_TOPICS)}
 _HOURLY_EVENT_IDS: Final = 100_000  # per user: a bound on memory, far beyond what a person does in an hour
-
-
-@dataclass
-class StageOutput:
-    """What a stage wants done, as values.
-
-    Attributes:
-        puts, deletes: changes of the store.
-        waves: target partition and value, for `item-signals`; each wave is acknowledged before the next is sent.
-        interactions: values for this partition of `interactions`; each is acknowledged before the next is sent.
-        applied, duplicates: events that changed something, events that were already known.
-    """
-
-    puts: dict[bytes, bytes] = field(default_factory=dict)
-    deletes: set[bytes] = field(default_factory=set)
-    waves: list[list[tuple[int, bytes]]] = field(default_factory=list)
-    interactions: list[bytes] = field(default_factory=list)
-    applied: int = 0
-    duplicates: int = 0
 
 
 class UserStage:
@@ -58,6 +40,9 @@ class UserStage:
         partition: user partition.
         settings: numbers of the models.
         catalogue: for the categories of items; may change between calls.
+
+    Attributes:
+        sessions: states of the session model; tell it which version before each `load`.
     """
 
     def __init__(self, partition: int, settings: ModelSettings, catalogue: Catalogue) -> None:
@@ -79,27 +64,34 @@ class UserStage:
             settings.cached_users,
         )  # fmt: skip
         self._seen: list[dict[int, bytearray]] = []
+        self.sessions = SessionStates(self._weights)
 
     def missing(self, batch: UserBatch) -> list[str]:
         """Users of the batch that are not in memory."""
         return self._rows.missing([*batch.users, *(profile.user for profile in batch.profiles)])
 
-    def load(self, users: Sequence[str], blobs: Sequence[bytes | None]) -> dict[bytes, bytes]:
-        """Take users from the store (None: a new user).
+    def load(
+        self, users: Sequence[str], blobs: Sequence[bytes | None], sessions: Sequence[bytes | None] = ()
+    ) -> dict[bytes, bytes]:
+        """Take users from the store (None: a new user), with the stored states of the session model, where that is used.
 
         Returns:
             Writes that put aside blobs that are damaged; their users start anew.
         """
         damaged = {}
-        for user, blob in zip(users, blobs, strict=True):
+        for user, blob, session in zip(users, blobs, sessions or (None,) * len(users), strict=True):
             row = self._rows.add(user)
             self._seen.append({})
             if blob is None:
+                self.sessions.begin(row)
                 continue
             try:
                 self._fill(row, unpack_user(blob))
             except CorruptBlob:
                 damaged[b"damaged:" + user_key(self._partition, user)] = blob
+                self.sessions.begin(row)
+            else:
+                self.sessions.load(row, session, blob)
         return damaged
 
     def apply(self, batch: UserBatch, now_ms: int) -> StageOutput:
@@ -133,6 +125,7 @@ class UserStage:
         if kept is not None:
             self._seen = [self._seen[row] for row in kept.tolist()]
             self._compact_items()
+            self.sessions.keep(kept)
 
     def _apply_profiles(self, batch: UserBatch, output: StageOutput) -> None:
         for user, profile, appended, _ in batch.profiles:
@@ -141,12 +134,14 @@ class UserStage:
                 output.puts[key] = profile
                 output.deletes.discard(key)
                 continue
-            output.puts.pop(key, None)
-            output.deletes.add(key)
+            for gone in (key, session_key(self._partition, user)):
+                output.puts.pop(gone, None)
+                output.deletes.add(gone)
             row = int(self._rows.find([user])[0])
             self._rows.clear(row)
             self._rows.arrays["forgotten"][row] = appended
             self._seen[row] = {}
+            self.sessions.begin(row)
             output.puts[state_key] = self._packed(np.array([row]))[0]
 
     def _unseen(self, batch: UserBatch, rows: NDArray[np.int64], output: StageOutput) -> NDArray[np.int64]:
@@ -217,6 +212,8 @@ class UserStage:
             self._settings.pair_depth, self._settings.pair_decay, arrays["items"], arrays["types"], arrays["timestamps"],
             arrays["length"], arrays["counts"], arrays["newest"],
         )  # fmt: skip
+        moved = self.sessions.advance(rows, events, undo, arrays, self._items)
+        output.stepped, output.encoded = output.stepped + moved.stepped, output.encoded + moved.encoded
         if undo.any():  # no pairs, no affinities, no counts: what was taken back happened, and what takes it back is no event
             rows, events = rows[~undo], events_only(events, ~undo)
             pairs = ((np.cumsum(~undo) - 1)[pairs[0]], *pairs[1:])
@@ -249,8 +246,11 @@ class UserStage:
         return starts, np.array([c for categories in per_event for c in categories], np.int64)
 
     def _pack(self, rows: NDArray[np.int64], output: StageOutput) -> None:
-        keys = (user_key(self._partition, self._rows.keys[row]) for row in rows.tolist())
-        output.puts.update(zip(keys, self._packed(rows), strict=True))
+        users, blobs = [self._rows.keys[row] for row in rows.tolist()], self._packed(rows)
+        output.puts.update(zip((user_key(self._partition, user) for user in users), blobs, strict=True))
+        if self.sessions.model is not None:
+            keys = (session_key(self._partition, user) for user in users)
+            output.puts.update(zip(keys, self.sessions.packed(rows, blobs), strict=True))
 
     def _packed(self, rows: NDArray[np.int64]) -> list[bytes]:
         arrays = self._rows.arrays

@@ -13,11 +13,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_store.session_blob import SessionState
 from stream_workers.models.deep.published import PublishedModel
+from stream_workers.models.deep.recurrent import Recurrent
 from stream_workers.models.deep.scorer import F32, I64, Query
 from stream_workers.models.online.columns import WEIGHTS, History, Interactions
 from stream_workers.models.online.event_log import EventLog, history_before
 from stream_workers.models.online.id_table import IdTable
+from stream_workers.models.online.world import BATCH_MODELS
 
 DEPTH: Final = 50  # events of a history that a batch model is told
 _AT_ONCE: Final = 256  # people whose scores are worked out together
@@ -29,23 +32,32 @@ class BankSources:
     """One set of published models, in the order of the bank's slots; another set is another object.
 
     Args:
-        models: at most as many as the bank has slots for.
+        models: at most as many as the bank has slots for. shadows: at most as many; they are judged, and propose nothing.
 
     Attributes:
-        names: `name@version` of each.
+        names: `name@version` of each model. shadows: of each shadow. recurrent: whether any can score from a stored state.
     """
 
-    def __init__(self, models: Sequence[PublishedModel]) -> None:
+    def __init__(self, models: Sequence[PublishedModel], shadows: Sequence[PublishedModel] = ()) -> None:
         self.models = tuple(models)
-        self.names = tuple(f"{model.manifest.model}@{model.version}" for model in models)
+        self._asked = (*models, *shadows)
+        self.shadows = tuple(shadow.name for shadow in shadows)
+        self.names = tuple(model.name for model in models)
+        self.recurrent = any(isinstance(model.scorer, Recurrent) for model in models)
         # By the table of the bank's items: when these get new codes, the bank has another table.
         self._rows: WeakKeyDictionary[IdTable, list[I64]] = WeakKeyDictionary()
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """All names, those of the shadows last."""
+        return self.names + self.shadows
 
     def __len__(self) -> int:
         return len(self.models)
 
     def before(self, log: EventLog, users: I32, items: I32, batch: Interactions, ranked: NDArray[np.bool_], table: IdTable) -> F32:
-        """What each model says for each of the R ranked events: float32[R, models, I], in the codes of `table`.
+        """What each model says for each of the R ranked events: float32[R, models, I], in the codes of `table`; where there are
+        shadows, these stand behind `BATCH_MODELS` rows, NaN where there is no model.
 
         Args:
             log: as it is before the batch. users, items: int32[E], codes of the batch. ranked: bool[E].
@@ -54,28 +66,35 @@ class BankSources:
         histories = list(_histories(log, users, items, batch, ranked))
         asked = [batch.users[e] for e in np.flatnonzero(ranked).tolist()]
         moments = batch.timestamps[ranked].tolist()
-        scores = np.empty((len(asked), len(self.models), len(table)), np.float32)
+        places = [*range(len(self.models)), *range(BATCH_MODELS, BATCH_MODELS + len(self.shadows))]
+        scores = np.full((len(asked), max(places, default=-1) + 1, len(table)), np.nan, np.float32)
         for start in range(0, len(asked), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             columns = list(zip(asked[part], histories[part], moments[part], strict=True))
-            for m, model in enumerate(self.models):
-                scores[part, m] = _scores(model, rows[m], [_query(model, rows[m], *column) for column in columns])
+            for m, (model, place) in enumerate(zip(self._asked, places, strict=True)):
+                scores[part, place] = _scores(model, rows[m], [_query(model, rows[m], *column) for column in columns])
         return scores
 
-    def of(self, history: History, now_ms: int, table: IdTable) -> F32:
-        """What each model says for one person with this history: float32[models, I]."""
-        rows = self._rows_of(table)
-        speaks = WEIGHTS[history.types] > 0
-        codes = np.array(table.known(history.items), np.int64)[speaks][:DEPTH][::-1]
-        times = history.timestamps[speaks][:DEPTH][::-1]
-        asked = (history.user_id or "", (codes, times), now_ms)
-        said = [_scores(model, row, [_query(model, row, *asked)])[0] for model, row in zip(self.models, rows, strict=True)]
-        return np.array(said, np.float32).reshape(len(self.models), len(table))
+    def of(self, history: History, now_ms: int, table: IdTable, session: SessionState | None = None) -> F32:
+        """What each model says for one person with this history: float32[models, I].
+
+        Args:
+            session: the stored state after exactly this history; the model of that name scores from it, others from the history.
+        """
+        newest = np.flatnonzero(WEIGHTS[history.types] > 0)[:DEPTH][::-1]
+        taken, times = [history.items[at] for at in newest.tolist()], history.timestamps[newest].tolist()
+        said = np.empty((len(self.models), len(table)), np.float32)
+        for m, (model, row) in enumerate(zip(self.models, self._rows_of(table), strict=False)):
+            if session is not None and session.model == model.name and isinstance(model.scorer, Recurrent):
+                said[m] = _of_items(model.scorer.score_states(session.state[None]), row)[0]
+            else:
+                said[m] = _scores(model, row, [model.query(history.user_id or "", taken, times, now_ms)])[0]
+        return said
 
     def _rows_of(self, table: IdTable) -> list[I64]:
         """Of each model the rows of the bank's items, -1 where it does not know one; those met since are added."""
-        rows = self._rows.setdefault(table, [np.zeros(0, np.int64) for _ in self.models])
-        for m, model in enumerate(self.models):
+        rows = self._rows.setdefault(table, [np.zeros(0, np.int64) for _ in self._asked])
+        for m, model in enumerate(self._asked):
             if len(rows[m]) < len(table):
                 added = [model.item_rows.get(item, -1) for item in table.ids[len(rows[m]) :]]
                 rows[m] = np.concatenate((rows[m], np.array(added, np.int64)))
@@ -84,7 +103,11 @@ class BankSources:
 
 def _scores(model: PublishedModel, rows: I64, queries: Sequence[Query]) -> F32:
     """float32[len(queries), I]."""
-    scores = model.scorer.score(queries)
+    return _of_items(model.scorer.score(queries), rows)
+
+
+def _of_items(scores: F32, rows: I64) -> F32:
+    """float32[B, P] to float32[B, I]: the scores of the bank's items; the lowest for those that the model does not know."""
     found: F32 = np.where(rows >= 0, scores[:, np.maximum(rows, 0)], scores.min(axis=1, keepdims=True))
     return found
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.version_arrays import StoredVersion
-from feature_store.version_manifest import Manifest
 from stream_workers.models.deep.scorer import Query, Scorer
 
 LoadScorer = Callable[[str, Mapping[str, NDArray[Any]], Mapping[str, Any]], Scorer]
@@ -20,17 +19,28 @@ class PublishedModel(NamedTuple):
     """One version, ready to answer.
 
     Attributes:
-        version: its name. item_ids, user_ids: which item, which user row p is.
+        model: its name. version: the version's. item_ids, user_ids: which item, which user row p is.
         item_rows, user_rows: the other way round.
     """
 
+    model: str
     version: str
-    manifest: Manifest
     scorer: Scorer
     item_ids: tuple[str, ...]
     user_ids: tuple[str, ...]
     item_rows: Mapping[str, int]
     user_rows: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """`model@version`."""
+        return f"{self.model}@{self.version}"
+
+    @classmethod
+    def of(cls, model: str, version: str, scorer: Scorer, item_ids: Sequence[str], user_ids: Sequence[str]) -> Self:
+        """The model whose rows are these items and users."""
+        items, users = ({one: row for row, one in enumerate(ids)} for ids in (item_ids, user_ids))
+        return cls(model, version, scorer, tuple(item_ids), tuple(user_ids), items, users)
 
     def query(
         self, user_id: str, item_ids: Sequence[str], timestamps: Sequence[int], now: int, weights: Sequence[float] | None = None
@@ -54,5 +64,4 @@ def published_model(stored: StoredVersion, load_scorer: LoadScorer) -> Published
         InvalidInput: an unknown kind, or arrays that do not belong together.
     """
     scorer = load_scorer(stored.manifest.kind, stored.arrays, stored.manifest.settings)
-    items, users = ({one: row for row, one in enumerate(ids)} for ids in (stored.item_ids, stored.user_ids))
-    return PublishedModel(stored.version, stored.manifest, scorer, stored.item_ids, stored.user_ids, items, users)
+    return PublishedModel.of(stored.manifest.model, stored.version, scorer, stored.item_ids, stored.user_ids)

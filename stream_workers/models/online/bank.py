@@ -29,6 +29,7 @@ from stream_workers.models.online.world import (
     LISTED,
     MODELS,
     OWN,
+    SHADOW_1,
     Person,
     Scratch,
     World,
@@ -53,11 +54,17 @@ def _silent(rows: int) -> NDArray[np.float32]:
 class Sources(Protocol):
     """Published batch models (`models.deep.bank_sources.BankSources`)."""
 
+    @property
+    def shadows(self) -> Sequence[str]:
+        """Beside them, models that are judged and not used; at most as many."""
+
     def __len__(self) -> int:
         """How many there are, at most `BATCH_MODELS`."""
 
     def before(self, log: EventLog, users: I32, items: I32, batch: Interactions, ranked: NDArray[np.bool_], table: IdTable) -> F32:
-        """What each says of every item for each ranked event: float32[R, models, I]."""
+        """What each says of every item for each ranked event: float32[R, models, I]; where there are shadows, these stand behind
+        `BATCH_MODELS` rows.
+        """
 
 
 class ModelBank:
@@ -89,8 +96,11 @@ class ModelBank:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the models, in the order of `Outcome.ranks`: those that learn here, then `batch_1` and so on, one for each source."""
-        return MODELS[: OWN + (len(self.sources) if self.sources else 0)]
+        """Of the models, in the order of `Outcome.ranks`: those that learn here, then `batch_1` and so on, one for each source,
+        then `shadow_1` and so on.
+        """
+        sources, shadows = (len(self.sources), len(self.sources.shadows)) if self.sources is not None else (0, 0)
+        return MODELS[: OWN + sources] + MODELS[SHADOW_1 : SHADOW_1 + shadows]
 
     @property
     def learnt(self) -> int:
@@ -140,7 +150,7 @@ class ModelBank:
             self._described.fill(self._world.content, code, self.items.ids[code])
         rows, count = int(ranked.sum()), len(MODELS)
         said = _silent(rows)
-        if rows and self.sources:
+        if rows and self.sources is not None:
             said = self.sources.before(self._world.log, users, items, batch, ranked, self.items)
         events, ages = np.zeros(rows, np.int64), np.zeros(rows)
         ranks, top = np.zeros((rows, count), np.int32), np.full((rows, count, LISTED), -1, np.int32)
@@ -150,12 +160,11 @@ class ModelBank:
             batch.timestamps.astype(np.float64), batch.weights, ranked, said, wanted, events, ranks, top, facts, ages,
             popular,
         )  # fmt: skip
-        facts, names = facts[:found], self.names
-        shown = len(names)
+        facts = facts[:found]
         return Outcome(
-            events[:found] + start, names, ranks[:found, :shown], top[:found, :shown], facts[:, 0], facts[:, 1] > 0, facts[:, 2],
-            facts[:, 3], ages[:found], facts[:, 4], popular[:found, :shown],
-        )  # fmt: skip
+            events[:found] + start, MODELS, ranks[:found], top[:found], facts[:, 0], facts[:, 1] > 0, facts[:, 2], facts[:, 3],
+            ages[:found], facts[:, 4], popular[:found],
+        ).only(self.names)  # fmt: skip
 
     def forget(self, user_id: str) -> None:
         """Remove a person: the id, the vectors, and that their events were theirs. Unknown ids are none of its business."""

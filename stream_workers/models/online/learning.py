@@ -134,7 +134,7 @@ def advance_events(
     Args:
         items_before: items known before this batch; codes are given in the order of appearance.
         users, items: codes. times: ms. weights: > 0 taken, < 0 refused, 0 undo. asked: bool[E], whether to rank.
-        batch: float32[asked, models, items], what the published batch models say of each person asked for, see `take_batch_scores`.
+        batch: float32[asked, models, items], what the published batch models say of each person asked for, see `predict_event`.
         out_*: columns of `Outcome`, at least as many rows as are asked; facts: pool, reachable, history, item count, items, new.
 
     Returns:

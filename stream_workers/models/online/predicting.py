@@ -28,6 +28,7 @@ from stream_workers.models.online.world import (
     BATCH,
     BATCH_1,
     BATCH_2,
+    BATCH_MODELS,
     BLEND,
     BPR,
     CO_VISITATION,
@@ -41,6 +42,7 @@ from stream_workers.models.online.world import (
     PAIRS,
     PAIRS_FAST,
     SESSION_KNN,
+    SHADOW_1,
     SOFTMAX_MF,
     SPARE,
     VECTORS,
@@ -59,7 +61,8 @@ def predict_event(
 
     Args:
         items: items seen so far; `item` is one of them.
-        batch: float32[models, >= items], what the published batch models say, see `take_batch_scores`.
+        batch: float32[models, >= items], what the published batch models say, see `take_batch_scores`; rows behind theirs are of
+            models that are only judged.
         wanted: bool[M], models to rank by. ranks: int32[M], filled, see `Outcome`. top: int32[M, 20], filled.
 
     Returns:
@@ -90,6 +93,12 @@ def predict_event(
             score_factors(factors, person.counts[2], scratch.log_prior, 0.0, scores)
             ranks[model] = rank_of(scores, item, taken, count)
             _list(person, scratch, scores, -1e30, top[model])
+    for shadow in range(batch.shape[0] - BATCH_MODELS):
+        if wanted[SHADOW_1 + shadow]:
+            scores = scratch.scores[SPARE, :items]
+            scores[:] = batch[BATCH_MODELS + shadow, :items]
+            ranks[SHADOW_1 + shadow] = rank_of(scores, item, taken, count)
+            _list(person, scratch, scores, -1e30, top[SHADOW_1 + shadow])
     if not (wanted[LINEAR] or wanted[BLEND]):
         return 0
     return _predict_blend(world, person, scratch, numbers, items, item, candidates, ranks, top)

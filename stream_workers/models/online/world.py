@@ -19,12 +19,11 @@ from stream_workers.models.online.settings import BankSettings
 
 MODELS: Final = (
     "popularity_all_time", "popularity_decayed", "co_visitation", "session_knn", "isgd", "bpr", "softmax_mf", "item_vectors",
-    "blend_linear", "blend", "batch_1", "batch_2",
+    "blend_linear", "blend", "batch_1", "batch_2", "shadow_1", "shadow_2",
 )  # fmt: skip
-ALL_TIME, DECAYED, CO_VISITATION, SESSION_KNN, ISGD, BPR, SOFTMAX_MF, ITEM_VECTORS, LINEAR, BLEND, BATCH_1, BATCH_2 = range(
-    len(MODELS)
-)
-OWN: Final = BATCH_1  # models that learn here; behind them stand published ones
+ALL_TIME, DECAYED, CO_VISITATION, SESSION_KNN, ISGD, BPR, SOFTMAX_MF, ITEM_VECTORS, LINEAR, BLEND, BATCH_1, BATCH_2 = range(12)
+OWN: Final = BATCH_1  # models that learn here; behind them stand published ones, and then those that are only judged
+SHADOW_1: Final = BATCH_2 + 1
 
 # Rows of the dense scores.
 PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS, SPARE, BATCH = range(8)
