@@ -116,6 +116,42 @@ def prequential(
         print_evaluation(done)
 
 
+@evaluate_app.command("merge")
+@_with_column_options
+def merge_command(
+    source: Source,
+    models: Annotated[
+        str, typer.Option(help="Batch models that the blend takes candidates from, one or two.")
+    ] = "item2vec,two_tower",
+    begin: Annotated[float, typer.Option(help="Share of the events after which they are trained and everything is judged.")] = 0.5,
+    retrains: Annotated[int, typer.Option(min=1, help="Trainings in the arm that trains again and again.")] = 10,
+    mode: Mode = "A",
+    limit: Limit = None,
+    min_rating: Rating = None,
+    seed: Seed = None,
+    json_output: Json = False,
+    *,
+    columns: Mapping[str, str],
+) -> None:
+    """Compare the nearline blend alone with one that also asks batch models, trained once or again and again.
+
+    Example: `freshet evaluate merge movietweetings --models item2vec,linear_recurrence`
+    """
+    from ops import terminal
+    from ops.evaluate_source import Asked
+    from ops.merge import Plan, as_document, merge
+    from ops.merge_table import print_merged
+    from ops.model_settings import read_model_settings
+
+    names = tuple(name.strip() for name in models.split(",") if name.strip())
+    plan = Plan(Asked(source, min_rating, limit, columns), mode, names, begin, retrains)
+    done = merge(plan, _data(), read_model_settings(None, seed=seed, repeats=mode == "B"), terminal.say)
+    if json_output:
+        terminal.print_json(as_document(done))
+    else:
+        print_merged(done)
+
+
 @_with_column_options
 def tune(
     source: Source,
