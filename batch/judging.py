@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.datasets.interactions import I64, InteractionLog
-from batch.questions import NOTHING, Answers, Questions, best_lists
+from batch.models.interface import Answers
+from batch.questions import NOTHING, Questions, best_lists
 from evaluation.intervals import paired_difference, user_blocked
 from evaluation.metrics.exposure import coverage
 from evaluation.metrics.ranking import ndcg, recall, reciprocal_rank

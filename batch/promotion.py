@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from batch.datasets.interactions import F32, I64, InteractionLog
 from batch.datasets.splits import Split
 from batch.judging import FEW, Judgement, judge
+from batch.models.interface import Weights
 from batch.questions import Questions
 from batch.registry.gate import BASELINES, GateRules, Judged, Verdict
 from batch.registry.gate import judge as ask_gate
 from batch.registry.pointers import Note, promote, record_gate, set_shadow
 from batch.registry.publish import load, publish
 from batch.registry.retention import prune
+from batch.weights import keep_weights
 from feature_store.version_manifest import Facts, TrainedOn
 from feature_store.version_pointers import read_state
 from stream_workers.models.deep.loading import load_scorer
@@ -32,19 +34,25 @@ class Candidate(NamedTuple):
 
     Attributes:
         name: of the model. judgement: of `scorer`, on the questions of the run. seconds: of training.
+        weights: to begin the next training with; None: the model has none. parent: the version this one began with.
+        began: the same for a person, or why it was trained from scratch; "" where there is nothing to tell.
     """
 
     name: str
     scorer: Scorer
     judgement: Judgement
     seconds: float
+    weights: Weights | None = None
+    parent: str | None = None
+    began: str = ""
 
 
 class Published(NamedTuple):
-    """What became of a candidate: its version, whether it serves now, and what the gate said."""
+    """What became of a candidate: its version, whether it serves now, and what the gate said; `began` as in `Candidate`."""
 
     version: str
     verdict: Verdict
+    began: str = ""
 
 
 class Background(NamedTuple):
@@ -103,7 +111,9 @@ def publish_candidate(root: Path, candidate: Candidate, run: Background) -> Publ
     if version != against:
         (promote if verdict.promote else set_shadow)(root, candidate.name, version, note)
         prune(root, candidate.name, KEPT_VERSIONS)
-    return Published(version, verdict)
+    if candidate.weights is not None:
+        keep_weights(root, version, candidate.weights)
+    return Published(version, verdict, candidate.began)
 
 
 def rules_for(name: str) -> GateRules:
@@ -151,4 +161,5 @@ def _facts(candidate: Candidate, run: Background) -> Facts:
         seed=run.seed,
         training_seconds=candidate.seconds,
         created_ms=run.now_ms,
+        parent=candidate.parent,
     )  # fmt: skip

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from batch.datasets.interactions import F32, I64, InteractionLog
-from batch.models.interface import queries_of
+from batch.models.interface import Answers, queries_of
 from stream_workers.models.deep.scorer import Query
 
 NOTHING: Final = -1
 _SCORES_AT_ONCE: Final = 10_000_000
-
-
-class Answers(Protocol):
-    """What can be asked: a `Scorer`, or something that asks one."""
-
-    def score(self, queries: Sequence[Query]) -> F32:
-        """See `Scorer.score`."""
 
 
 class Questions(NamedTuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from batch.judging import Estimate, Judgement, difference
@@ -26,12 +27,19 @@ class Cost(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """One model of a run."""
+    """One model of a run; `began`: which weights it began with, or why none; "" where there is nothing to tell.
+
+    `importance`: how much quality on the validation part is lost when a group of features is shuffled, see `batch.shuffling`.
+    `rmse`: of models that foretell ratings, on the test part, beside simple guesses; see `rating_errors`.
+    """
 
     judgement: Judgement
     cost: Cost
     epochs: tuple[Epoch, ...]
     deep: bool
+    began: str = ""
+    importance: Mapping[str, float] = MappingProxyType({})
+    rmse: Mapping[str, float] = MappingProxyType({})
 
     @property
     def name(self) -> str:
@@ -110,6 +118,9 @@ def _entry(model: Trained) -> dict[str, Any]:
         "segments": segments,
         "cost": model.cost._asdict(),
         "epochs": [epoch._asdict() for epoch in model.epochs],
+        "began": model.began or None,
+        "importance": dict(model.importance),
+        "rmse": dict(model.rmse),
     }
 
 

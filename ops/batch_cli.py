@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ops.batch_tune_cli import tune
 from ops.command_settings import settings_of
 from ops.evaluate_cli import Json, Limit, Rating
 from ops.slates_cli import Loss, train_ranker
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from batch.report import Run
 
 batch_app = typer.Typer(no_args_is_help=True)
+
+ModelSettings = Annotated[
+    Path | None, typer.Option("--settings", help="JSON file of settings by model, as `freshet batch tune` writes it.")
+]
+
+
+batch_app.command()(tune)
 
 
 @batch_app.callback()
@@ -53,6 +61,18 @@ def train(
         bool, typer.Option("--repeats", help="Rank what a user already had too, as for articles or groceries.")
     ] = False,
     loss: Loss = "lambdarank",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="VERSION|FILE", help="Begin with the weights of this version, or of MODEL.weights.npz of --out."
+        ),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the published models, for --from; FRESHET_MODELS otherwise.")] = None,
+    settings_file: ModelSettings = None,
+    importance: Annotated[
+        bool,
+        typer.Option("--importance", help="Also show what is lost when a group of features is shuffled (two_tower, wide_deep)."),
+    ] = False,
     limit: Limit = None,
     min_rating: Rating = None,
     json_output: Json = False,
@@ -69,13 +89,15 @@ def train(
     from ops import terminal
     from ops.batch_page import checked_page_path, write_page
     from ops.batch_progress import training_bars
+    from ops.batch_settings import read_chosen
     from ops.batch_source import read_log
     from ops.batch_train import Wanted, checked_names, train_all
     from ops.evaluate_source import Asked
 
     page, names = checked_page_path(html), checked_names(models or ())
     log = read_log(Asked(data, min_rating, limit), settings_of().data)
-    wanted = Wanted(data, names, split, seed, not repeats, out, tensorboard)
+    chosen, models_folder = read_chosen(settings_file), root or settings_of().models
+    wanted = Wanted(data, names, split, seed, not repeats, out, tensorboard, chosen, start, models_folder, importance)
     with training_bars() as bar:
         run = train_all(log, wanted, terminal.say, bar)
     if page is not None:

@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from batch.report import Run, best_first, verdicts
-from ops.batch_table import Rows, best_cells, facts, metric_rows, segment_rows
+from ops.batch_table import Rows, best_cells, facts, importance_rows, metric_rows, rating_lines, segment_rows
 from ops.output_path import checked_output
 from schemas.errors import InvalidInput
 
@@ -52,9 +52,12 @@ def page(run: Run) -> str:
     """The page; the same run gives the same text."""
     parts = [f"<h1>Batch models on {escape(run.source)}</h1>"]
     parts += [f'<p class="fact">{escape(line)}</p>' for line in facts(run)]
-    parts += [_html_table(*metric_rows(run)), *(f"<p>{escape(line)}</p>" for line in verdicts(run))]
+    parts += [_html_table(*metric_rows(run)), *(f"<p>{escape(line)}</p>" for line in (*rating_lines(run), *verdicts(run)))]
     parts += ["<h2>Quality and cost</h2>", _picture(_draw_quality, run, "Recall@10 with intervals; quality against training time")]
     parts += ["<h2>Recall@10 by segment</h2>", _html_table(*segment_rows(run))]
+    if any(model.importance for model in run.models):
+        parts += ["<h2>Which features matter</h2>", _html_table(*importance_rows(run))]
+        parts += [_picture(_draw_importance, run, "quality lost when a group of features is shuffled")]
     if any(model.epochs for model in run.models):
         parts += ["<h2>Training</h2>", _picture(_draw_epochs, run, "loss and validation by epoch")]
     title = f"<title>Freshet: batch models on {escape(run.source)}</title>"
@@ -100,6 +103,17 @@ def _draw_quality(places: Any, run: Run) -> None:
         costs.plot(max(model.cost.seconds, 1e-3), one.mean, "o", color=colour)
         costs.annotate(model.name, (max(model.cost.seconds, 1e-3), one.mean), xytext=(5, 4), textcoords="offset points", fontsize=8)
     costs.set(xscale="log", xlabel="training, seconds", ylabel="Recall@10")
+
+
+def _draw_importance(places: Any, run: Run) -> None:
+    shown = [model for model in best_first(run.models) if model.importance][: len(places)]
+    for axes, model in zip(places, shown, strict=False):
+        groups = list(model.importance)[::-1]
+        axes.barh(groups, [model.importance[group] for group in groups], color=_DEEP)
+        axes.axvline(0, color="#444444", linewidth=0.8)
+        axes.set(title=model.name, xlabel="validation lost when the group is shuffled")
+    for axes in places[len(shown) :]:
+        axes.set_visible(False)
 
 
 def _draw_epochs(places: Any, run: Run) -> None:

@@ -14,7 +14,7 @@ from batch.datasets.interactions import InteractionLog, joined
 from batch.datasets.splits import FUTURE, Split, split
 from batch.judging import Judgement, judge
 from batch.lake.interactions import Interactions
-from batch.models.catalogue import model_class
+from batch.models.configured import configured
 from batch.models.interface import Watch
 from batch.promotion import Background, Candidate, Published, publish_candidate
 from batch.questions import Questions, questions
@@ -22,6 +22,8 @@ from batch.registry.gate import BASELINES
 from feature_store.batch_status import STATUS, note_run
 from feature_store.model_versions import read_manifest
 from feature_store.version_pointers import read_state
+from ops.batch_settings import NONE_CHOSEN, Chosen
+from ops.batch_start import SCRATCH, Diary, from_serving
 from ops.batch_train import Bar, Say, checked_names
 from schemas.errors import FreshetError, InvalidInput
 from stream_workers.models.deep.scorer import Scorer
@@ -35,12 +37,16 @@ class Plan(NamedTuple):
     Attributes:
         root: folder of the published models. models: names. seed: of everything random.
         least_new: a model is due when so many interactions came since it was trained; 0: always.
+        warm: begin with the weights of the serving version where that can be.
+        settings: of models that are not to have their defaults.
     """
 
     root: Path
     models: tuple[str, ...]
     seed: int
     least_new: int = 1000
+    warm: bool = True
+    settings: Chosen = NONE_CHOSEN
 
 
 class Done(NamedTuple):
@@ -54,7 +60,7 @@ class Done(NamedTuple):
     def as_document(self) -> dict[str, Any]:
         """For `--json`."""
         models = {
-            name: {"version": one.version, "serves": one.verdict.promote, "reasons": one.verdict.reasons}
+            name: {"version": one.version, "serves": one.verdict.promote, "reasons": one.verdict.reasons, "began": one.began}
             for name, one in self.published.items()
         }
         return {"interactions": self.interactions, "seconds": self.seconds, "models": models, "not_due": self.not_due}
@@ -147,11 +153,16 @@ def _is_due(plan: Plan, name: str, log: InteractionLog) -> bool:
 
 def _fit(name: str, parts: Split, asked: Questions, plan: Plan, say: Say, bar: Bar) -> Candidate:
     say(f"{name}: training on {parts.train.size:,} interactions")
+    warm = plan.warm and name in plan.models
+    diary = Diary(from_serving(plan.root, name, int(parts.test.timestamps[0])) if warm else SCRATCH)
     begun = time.monotonic()
-    scorer: Scorer = model_class(name)().fit(parts.train, parts.validation, seed=plan.seed, watch=Watch(bar(name)))
+    model = configured(name, plan.settings.get(name, {}))
+    scorer: Scorer = model.fit(parts.train, parts.validation, seed=plan.seed, watch=diary.watch(Watch(bar(name))))
     seconds = time.monotonic() - begun
     judgement: Judgement = judge(name, scorer, asked, parts.train, seed=plan.seed)
-    return Candidate(name, scorer, judgement, seconds)
+    if diary.told:
+        say(f"{name}: {diary.told}")
+    return Candidate(name, scorer, judgement, seconds, diary.weights, diary.parent, diary.told)
 
 
 def _last_offsets(ends: dict[str, int]) -> dict[str, int]:

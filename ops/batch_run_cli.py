@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ops.batch_cli import ModelSettings
 from ops.command_settings import resolved, settings_of
 from schemas.errors import InvalidInput
 
@@ -31,6 +32,10 @@ def run(
     root: Annotated[Path | None, typer.Option(help="Folder of the published models; FRESHET_MODELS otherwise.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 7,
     least_new: Annotated[int, typer.Option(min=0, help="A model is due after so many new interactions.")] = 1000,
+    warm: Annotated[
+        bool, typer.Option("--warm/--scratch", help="Begin with the serving version's weights where the model can.")
+    ] = True,
+    settings_file: ModelSettings = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Bring the lake to where Kafka's log ends first.")] = True,
     name: Annotated[str, typer.Option(help="Name of the local stack; several can stand side by side.")] = "default",
     json_output: Annotated[
@@ -46,12 +51,14 @@ def run(
     from ops import terminal
     from ops.batch_progress import training_bars
     from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once, summary
+    from ops.batch_settings import read_chosen
     from ops.lake_cli import sync_lake
 
     pause, settings = None if every is None else seconds_of(every), settings_of()
     if root is None or (sync and not settings.kafka):
         settings = resolved(name)
-    plan = Plan(_folder(root, settings), tuple(models or settings.batch_models), seed, least_new)
+    names = tuple(models or settings.batch_models)
+    plan = Plan(_folder(root, settings), names, seed, least_new, warm, read_chosen(settings_file))
     place = open_lake(lake or str(settings.home / "lakes" / name))
 
     def once() -> None:

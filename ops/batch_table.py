@@ -33,7 +33,10 @@ def print_run(run: Run) -> None:
     for header, rows in (metric_rows(run), segment_rows(run)):
         console.print(_table(header, rows))
         console.print()
-    for line in (*facts(run), *verdicts(run)):
+    if any(model.importance for model in run.models):
+        console.print(_table(*importance_rows(run)))
+        console.print()
+    for line in (*facts(run), *rating_lines(run), *verdicts(run)):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -66,6 +69,18 @@ def segment_rows(run: Run) -> tuple[list[str], Rows]:
     return header, rows
 
 
+def importance_rows(run: Run) -> tuple[list[str], Rows]:
+    """Header and one row a model that has groups of features: what shuffling each costs."""
+    shown = [model for model in best_first(run.models) if model.importance]
+    groups = list(dict.fromkeys(group for model in shown for group in model.importance))
+    rows = [[model.name, *(_loss(model.importance.get(group)) for group in groups)] for model in shown]
+    return ["validation lost\nwithout", *groups], rows
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
+
+
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
 
@@ -81,6 +96,13 @@ def facts(run: Run) -> Iterable[str]:
         f"{run.models[0].judgement.users:,} users asked; all {run.items:,} items are ranked, what a user had is {kept}; "
         "intervals by resampling users; head, middle and tail: items with a third of the interactions each"
     )
+
+
+def rating_lines(run: Run) -> Iterable[str]:
+    """How well ratings are foretold, a line for each model that does so."""
+    for model in run.models:
+        if model.rmse:
+            yield f"{model.name}, RMSE of the test's ratings: " + ", ".join(f"{by} {error:.4f}" for by, error in model.rmse.items())
 
 
 def best_cells(header: Sequence[str], rows: Rows) -> set[tuple[int, int]]:

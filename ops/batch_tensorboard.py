@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tensorboard.plugins import projector
 
-from batch.datasets.interactions import Catalogue, InteractionLog
+from batch.datasets.interactions import InteractionLog
 from batch.models.interface import Epoch
+from batch.projector import write_projection
 from stream_workers.models.deep.scorer import Scorer
 
 _MOST_SHOWN: Final = 5000
@@ -52,21 +52,10 @@ class Traces:
         if found is None:
             return
         shown = np.sort(np.argsort(-self._train.item_counts, kind="stable")[:_MOST_SHOWN])
-        np.savetxt(self._folder / "vectors.tsv", found[shown], delimiter="\t", fmt="%.5g")
-        (self._folder / "items.tsv").write_text(_described(self._train.catalogue, shown), encoding="utf-8")
-        asked = projector.ProjectorConfig()
-        asked.embeddings.add(tensor_name="items", tensor_path="vectors.tsv", metadata_path="items.tsv")
-        projector.visualize_embeddings(str(self._folder), asked)
+        write_projection(self._folder, found, self._train.catalogue, shown)
 
 
 def _vectors(scorer: Scorer, items: int) -> NDArray[Any] | None:
     arrays = scorer.arrays().values()
     fitting = (array for array in arrays if array.dtype == np.float32 and array.ndim == 2 and len(array) == items > array.shape[1])
     return next(fitting, None)
-
-
-def _described(catalogue: Catalogue, shown: NDArray[np.integer]) -> str:
-    """Lines of id, title and categories under a header, without tabs or line ends of their own."""
-    rows = [("id", "title", "categories")]
-    rows += [(catalogue.ids[at], catalogue.titles[at], ", ".join(catalogue.categories[at])) for at in shown.tolist()]
-    return "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)

@@ -9,16 +9,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from safetensors.numpy import save_file
 
 from batch.datasets.interactions import InteractionLog, joined
 from batch.datasets.splits import Split, split
 from batch.judging import judge
 from batch.models.catalogue import NAMES, entry, model_class
-from batch.models.interface import Epoch, Progress, Watch
+from batch.models.configured import configured
+from batch.models.interface import Epoch, Progress, Shuffles, Watch
+from batch.models.later_quality import later_quality
 from batch.questions import Questions, questions
 from batch.report import Run, Trained, as_document, cost_of
+from batch.shuffling import drops
+from batch.weights import write_weights
+from ops.batch_settings import NONE_CHOSEN, Chosen
+from ops.batch_start import SCRATCH, Diary, Start, from_named
 from schemas.errors import InvalidInput
+from stream_workers.models.deep.autoencoder import AutoRecScorer
 from stream_workers.models.deep.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -37,6 +45,9 @@ class Wanted(NamedTuple):
         exclude_taken: leave what a user had out of the lists.
         out: folder for `report.json`, checkpoints and trained models; None: nothing is kept.
         tensorboard: folder for TensorBoard; None: none.
+        settings: of models that are not to have their defaults.
+        start: version or file of weights to begin with, for one model alone; None: from scratch. root: where versions are.
+        importance: also see which groups of features matter.
     """
 
     source: str
@@ -46,6 +57,10 @@ class Wanted(NamedTuple):
     exclude_taken: bool = True
     out: Path | None = None
     tensorboard: Path | None = None
+    settings: Chosen = NONE_CHOSEN
+    start: str | None = None
+    root: Path | None = None
+    importance: bool = False
 
 
 def train_all(log: InteractionLog, wanted: Wanted, say: Say, bar: Bar) -> Run:
@@ -58,6 +73,8 @@ def train_all(log: InteractionLog, wanted: Wanted, say: Say, bar: Bar) -> Run:
         TrainingFailed: a loss was not finite.
     """
     names = checked_names(wanted.models)
+    if wanted.start is not None and len(names) > 1:
+        raise InvalidInput(f"--from {wanted.start}: name the one model that these weights are of, not {len(names)}")
     parts = split(log, wanted.split)
     asked = questions(joined(parts.train, parts.validation), parts.test, repeats=not wanted.exclude_taken)
     if not len(asked.users):
@@ -67,6 +84,8 @@ def train_all(log: InteractionLog, wanted: Wanted, say: Say, bar: Bar) -> Run:
     for name in names:
         say(f"{name}: training on {parts.train.size:,} interactions")
         done.append(_trained(name, parts, asked, wanted, bar))
+        if done[-1].began:
+            say(f"{name}: {done[-1].began}")
     run = Run(
         wanted.source, wanted.split, wanted.seed, wanted.exclude_taken, len(log.user_ids), log.catalogue.size,
         parts.train.size, parts.validation.size, parts.test.size, tuple(done),
@@ -106,6 +125,7 @@ def made_folders(wanted: Wanted) -> None:
 def _trained(name: str, parts: Split, asked: Questions, wanted: Wanted, bar: Bar) -> Trained:
     checkpoint = None if wanted.out is None else wanted.out / f"{name}.checkpoint.npz"
     epochs: list[Epoch] = []
+    diary = Diary(_start(name, parts, wanted))
     with ExitStack() as stack:
         traces = None if wanted.tensorboard is None else stack.enter_context(_traces(wanted.tensorboard / name, parts.train))
 
@@ -114,17 +134,45 @@ def _trained(name: str, parts: Split, asked: Questions, wanted: Wanted, bar: Bar
             if traces is not None:
                 traces.epoch(number, epoch)
 
-        watch = Watch(bar(name), note, None if checkpoint is None else str(checkpoint))
+        watch = diary.watch(Watch(bar(name), note, None if checkpoint is None else str(checkpoint)))
         started = time.perf_counter()
-        scorer = model_class(name)().fit(parts.train, parts.validation, seed=wanted.seed, watch=watch)
+        scorer = configured(name, wanted.settings.get(name, {})).fit(parts.train, parts.validation, seed=wanted.seed, watch=watch)
         seconds = time.perf_counter() - started
         if traces is not None:
             traces.embeddings(scorer)
     if wanted.out is not None and checkpoint is not None:
         save_scorer(scorer, wanted.out / f"{name}.safetensors")
+        if diary.weights is not None:
+            write_weights(wanted.out / f"{name}.weights.npz", diary.weights)
         checkpoint.unlink(missing_ok=True)
     judgement = judge(name, scorer, asked, parts.train, seed=wanted.seed, exclude_taken=wanted.exclude_taken)
-    return Trained(judgement, cost_of(scorer, seconds), tuple(epochs), entry(name).deep)
+    worth = _importance(scorer, diary.shuffles, parts, wanted.seed) if wanted.importance else {}
+    rmse = _rating_errors(scorer, parts)
+    return Trained(judgement, cost_of(scorer, seconds), tuple(epochs), entry(name).deep, diary.told, worth, rmse)
+
+
+def _rating_errors(scorer: Scorer, parts: Split) -> dict[str, float]:
+    """How well a model that foretells ratings does that; nothing for others."""
+    if not isinstance(scorer, AutoRecScorer):
+        return {}
+    from batch.models.autorec import rating_errors  # noqa: PLC0415 - needs TensorFlow, which the baselines do without
+
+    return rating_errors(scorer, parts.train, joined(parts.train, parts.validation), parts.test)
+
+
+def _importance(scorer: Scorer, shuffles: Shuffles, parts: Split, seed: int) -> dict[str, float]:
+    """What each group of features is worth on the validation part; nothing where there is nothing to judge on."""
+    quality = later_quality(parts.train, parts.validation, seed=seed)
+    if quality is None or not shuffles:
+        return {}
+    ways = {group: lambda rng, make=make: quality(make(rng)) for group, make in shuffles.items()}
+    return drops(quality(scorer), ways, np.random.default_rng(seed))
+
+
+def _start(name: str, parts: Split, wanted: Wanted) -> Start:
+    if wanted.start is None:
+        return SCRATCH
+    return from_named(wanted.start, wanted.root, name, int(parts.test.timestamps[0]))
 
 
 def _traces(folder: Path, train: InteractionLog) -> Traces:

@@ -41,6 +41,22 @@ def run(*arguments: str) -> tuple[int, str, BaseException | None]:
     return done.exit_code, done.stdout, done.exception
 
 
+def test_it_begins_with_weights_that_out_left(events: str, tmp_path: Path) -> None:
+    settings = tmp_path / "quick.json"
+    settings.write_text('{"mult_dae": {"width": 8, "epochs": 1}}')
+    command = ("mult_dae", "--data", events, "--settings", str(settings), "--json")
+    code, _, error = run(*command, "--out", str(tmp_path / "out"))
+    assert code == 0, error
+    saved = str(tmp_path / "out" / "mult_dae.weights.npz")
+    code, shown, error = run(*command, "--from", saved)
+    assert code == 0, error
+    assert json.loads(shown)["models"][0]["began"].startswith(f"began with {saved}: ")
+    assert isinstance(run(*command, "--from", str(tmp_path / "none.npz"))[2], InvalidInput)
+    assert isinstance(run("ease", *command, "--from", saved)[2], InvalidInput)
+    code, shown, error = run("ease", "--data", events, "--json", "--from", saved)
+    assert (code, json.loads(shown)["models"][0]["began"]) == (0, "the model has no use for weights"), error
+
+
 def test_a_file_becomes_a_log(events: str) -> None:
     log = read_log(Asked(events), None)
     assert (log.size, len(log.user_ids), log.catalogue.size) == (LOG.size, 60, 32)
@@ -133,8 +149,8 @@ def test_tensorboard_has_curves_and_vectors_with_names(tmp_path: Path) -> None:
         traces.embeddings(Vectors(vectors[:, 0]))
     folder = tmp_path / "model"
     assert len((folder / "vectors.tsv").read_text().splitlines()) == LOG.catalogue.size
-    lines = (folder / "items.tsv").read_text().splitlines()
-    assert (lines[0], lines[1]) == ("id\ttitle\tcategories", "item0\tgroup0 number 0\tgroup0")
+    lines = (folder / "metadata.tsv").read_text().splitlines()
+    assert (lines[0], lines[1]) == ("item\ttitle\tcategories\tyear", "item0\tgroup0 number 0\tgroup0\t1980")
     assert "vectors.tsv" in (folder / "projector_config.pbtxt").read_text()
     written = b"".join(path.read_bytes() for path in folder.glob("events.out.*"))
     assert b"loss" in written

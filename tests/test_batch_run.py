@@ -12,11 +12,14 @@ import pytest
 import ops.batch_run as batch_run
 from batch.lake.interactions import Interactions
 from batch.models.interface import TrainingFailed
+from batch.registry.pointers import Note, promote
+from batch.weights import weights_path
 from feature_store.batch_status import read_status
 from feature_store.model_versions import read_manifest, version_names
 from feature_store.version_pointers import read_state
 from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once, summary
 from ops.batch_run_cli import seconds_of
+from ops.batch_start import from_serving
 from schemas.errors import InvalidInput
 from tests.tiny_log import tiny_log
 
@@ -34,8 +37,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def run(found: Interactions, root: Path, least_new: int = 1000, model: str = MODEL) -> batch_run.Done:
-    return run_once(found, Plan(root, (model,), 7, least_new), lambda line: None, lambda name: lambda done, total: None)
+def run(found: Interactions, root: Path, least_new: int = 1000, model: str = MODEL, **others: Any) -> batch_run.Done:
+    plan = Plan(root, (model,), 7, least_new, **others)
+    return run_once(found, plan, lambda line: None, lambda name: lambda done, total: None)
 
 
 def test_a_better_model_is_published_and_serves(found: Interactions, root: Path) -> None:
@@ -68,6 +72,44 @@ def test_a_model_that_loses_to_a_baseline_stays_in_the_shadow(found: Interaction
     assert (state.serving, state.shadow) == (None, done.version)
 
 
+QUICK = {"mult_dae": {"width": 8, "epochs": 1, "batch": 512, "every": 50}}
+
+
+def test_it_begins_with_the_weights_of_what_serves(root: Path) -> None:
+    found = Interactions(tiny_log(users=150), {})
+
+    def deep(**others: Any) -> tuple[str, str | None, str]:
+        one = run(found, root, 0, "mult_dae", **{"settings": QUICK, **others}).published["mult_dae"]
+        return one.version, read_manifest(root, "mult_dae", one.version).parent, one.began
+
+    first, parent, began = deep()
+    assert (parent, began) == (None, "trained from scratch: no version serves yet")
+    promote(root, "mult_dae", first, Note(1, "ann", "a test"), force=True)
+    _, parent, began = deep()
+    assert parent == first
+    assert began.startswith(f"began with {first}: ")
+    _, parent, began = deep(settings={"mult_dae": {**QUICK["mult_dae"], "width": 9}})
+    assert parent is None
+    assert began.endswith("here it is 32 x 9")
+    assert deep(warm=False)[1:] == (None, "")
+    weights_path(root, "mult_dae", first).write_bytes(b"damaged")
+    _, parent, began = deep()
+    assert parent is None
+    assert "cannot be read" in began
+    weights_path(root, "mult_dae", first).unlink()
+    assert deep()[1:] == (None, f"trained from scratch: the weights of {first} were not kept")
+
+
+def test_weights_that_know_the_test_are_not_used(found: Interactions, root: Path) -> None:
+    version = run(found, root, 0, "mult_dae", settings=QUICK).published["mult_dae"].version
+    promote(root, "mult_dae", version, Note(1, "ann", "a test"), force=True)
+    times = found.log.timestamps
+    early = from_serving(root, "mult_dae", int(times[found.log.size * 8 // 10]))
+    assert early.weights is None
+    assert "is judged on what happened since" in early.note
+    assert from_serving(root, "mult_dae", int(times[-1])).origin == version
+
+
 class Diverges:
     """A model whose loss is not a number."""
 
@@ -82,7 +124,7 @@ def test_a_failed_training_leaves_what_serves_and_is_written_down(
         serving = run(found, root).published[MODEL].version
     good = read_status(root)
     assert (good.failures, good.failure) == (0, None)
-    monkeypatch.setattr(batch_run, "model_class", lambda name: Diverges)
+    monkeypatch.setattr(batch_run, "configured", lambda name, settings: Diverges())
     with pytest.raises(TrainingFailed), noted(root):
         run(found, root, least_new=0)
     assert read_state(root, MODEL).serving == serving

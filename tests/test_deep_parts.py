@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from tensorboard.plugins.projector import ProjectorConfig
 
 from batch.models.autoencoders import Sampling, annealed
-from batch.models.autorec import AutoRec, rating_error
+from batch.models.autorec import AutoRec, rating_error, rating_errors
 from batch.models.candidates import InBatch, Mixture
 from batch.models.content import content_of
 from batch.models.item2vec import Item2Vec, texts_of
@@ -197,6 +197,18 @@ def test_later_quality_asks_for_the_first_new_item_of_each_user() -> None:
     assert judge(Fixed([3, 4, 5, 7, 8])) == pytest.approx(np.mean([1 / np.log2(4), 1 / np.log2(4)]))  # type: ignore[arg-type]
     assert judge(Fixed([])) < 0.2  # type: ignore[arg-type]  # ties count against
     assert later_quality(train, train, seed=1) is None
+
+
+def test_errors_of_ratings_stand_beside_simple_guesses() -> None:
+    scorer = AutoRec(width=4, epochs=1).fit(*rated(12), seed=1)
+    train, later = rated(12)
+    found = rating_errors(scorer, train, train, later)
+    stars = later.ratings
+    assert list(found) == ["model", "mean of the item", "mean of all"]
+    assert found["mean of all"] == pytest.approx(np.sqrt(np.mean((train.ratings.mean() - stars) ** 2)), rel=1e-5)
+    means = [train.ratings[train.items == item].mean() if item in train.items else train.ratings.mean() for item in later.items]
+    assert found["mean of the item"] == pytest.approx(np.sqrt(np.mean((np.array(means) - stars) ** 2)), rel=1e-4)
+    assert rating_errors(scorer, train, train, later.part(0, 0)) == {}
 
 
 def test_the_projector_reads_what_was_written(tmp_path: Path) -> None:

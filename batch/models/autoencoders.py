@@ -12,10 +12,11 @@ import keras
 import numpy as np
 
 from batch.datasets.interactions import F32, InteractionLog, enough_to_learn
-from batch.models.interface import Watch
+from batch.models.interface import Entries, OneOf, Space, Span, Watch
 from batch.models.keras_model import KerasModel, as_numpy
 from batch.models.training import begin
 from batch.models.user_rows import UserRows
+from batch.models.warm_start import Speaks
 from stream_workers.models.deep.autoencoder import AutoencoderScorer, Layer, input_amounts
 from stream_workers.models.deep.vectors import UNKNOWN_BIAS
 
@@ -57,7 +58,7 @@ class Sampling(keras.layers.Layer):  # type: ignore[misc]
         return mean + keras.ops.exp(0.5 * log_variance) * noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Autoencoder(KerasModel):
     """What both have in common: rows of users in, logits of the K items of the log out.
 
@@ -75,6 +76,11 @@ class _Autoencoder(KerasModel):
     epochs: int = 15
     patience: int = 3
 
+    space: ClassVar[Space] = {
+        "width": OneOf((64, 128, 256)), "half_life": Span(2.0, 20.0, log=True), "dropout": Span(0.2, 0.7),
+        "ahead": OneOf((0, 5, 10, 20)), "rate": Span(0.001, 0.02, log=True),
+    }  # fmt: skip
+
     @abstractmethod
     def network(self, items: int, seed: int) -> Any:
         """The Keras model: float32[B, K] -> logits float32[B, K]."""
@@ -90,7 +96,8 @@ class _Autoencoder(KerasModel):
         network = self.network(len(rows.known), seed)
         network.compile(keras.optimizers.Adam(self.rate), multinomial)
         make = partial(self.scorer, network, rows, train.catalogue.size)
-        return self.trained(network, partial(self._examples, rows, seed), make, (train, later), seed, watch)
+        speaks = columns_of(network, rows, train)
+        return self.trained(network, partial(self._examples, rows, seed), make, (train, later), seed, watch, speaks)
 
     def scorer(self, network: Any, rows: UserRows, size: int) -> AutoencoderScorer:
         """What the network has learnt, ready to serve."""
@@ -120,7 +127,7 @@ class _Autoencoder(KerasModel):
         targets[following] = 1 / len(following)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MultDAE(_Autoencoder):
     """Denoising autoencoder: K -> dropout -> tanh, `width` -> K.
 
@@ -129,7 +136,7 @@ class MultDAE(_Autoencoder):
 
     Attributes:
         width: units of the hidden layer. half_life: of an item's amount in the input, in items; 0: all the same.
-        dropout: share of the input left out. ahead, every: see `_Autoencoder`. batch, rate, epochs, patience: of training.
+        dropout: share of the input left out. ahead, every: see `_Autoencoder`.
     """
 
     name: ClassVar[str] = "mult_dae"
@@ -146,7 +153,7 @@ class MultDAE(_Autoencoder):
         return [layer_of(network, "hidden", "tanh")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MultVAE(_Autoencoder):
     """Variational autoencoder: K -> dropout -> tanh, `width` -> mean and log variance of z -> tanh, `width` -> K.
 
@@ -162,6 +169,7 @@ class MultVAE(_Autoencoder):
     anneal: int = 400
 
     name: ClassVar[str] = "mult_vae"
+    space: ClassVar[Space] = {**_Autoencoder.space, "latent": OneOf((32, 64, 128)), "kl": Span(0.01, 0.5, log=True)}
 
     def network(self, items: int, seed: int) -> Any:
         """See `_Autoencoder`."""
@@ -183,6 +191,13 @@ def layer_of(network: Any, name: str, activation: str) -> Layer:
     """A Dense layer as the scorer takes it."""
     layer = network.get_layer(name)
     return as_numpy(layer.kernel), as_numpy(layer.bias), activation
+
+
+def columns_of(network: Any, rows: UserRows, log: InteractionLog) -> Speaks:
+    """Which weights speak of items; see `warm_start`."""
+    ids = tuple(log.catalogue.ids[row] for row in rows.known.tolist())
+    hidden, out = network.get_layer("hidden"), network.get_layer("out")
+    return [(hidden.kernel, Entries(0, ids)), (out.kernel, Entries(1, ids)), (out.bias, Entries(0, ids))]
 
 
 def spread(values: F32, rows: Any, size: int, nothing: Any = 0) -> F32:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -11,16 +11,17 @@ import keras
 import numpy as np
 
 from batch.datasets.interactions import F32, InteractionLog, enough_to_learn
-from batch.models.autoencoders import layer_of, spread
-from batch.models.interface import Watch, queries_of
+from batch.models.autoencoders import columns_of, layer_of, spread
+from batch.models.interface import OneOf, Space, Span, Watch, queries_of
 from batch.models.keras_model import KerasModel, as_numpy
-from batch.models.training import begin, train_keras
+from batch.models.training import begin
 from batch.models.user_rows import UserRows
 from schemas.errors import InvalidInput
 from stream_workers.models.deep.autoencoder import AutoRecScorer
 from stream_workers.models.deep.vectors import UNKNOWN_BIAS
 
 _CHUNK: Final = 256
+_ALMOST_NONE: Final = 1e-6  # of ratings at the mean of all: enough for an item that has none
 
 
 def observed_error(targets: Any, predicted: Any) -> Any:
@@ -30,7 +31,7 @@ def observed_error(targets: Any, predicted: Any) -> Any:
     return keras.ops.sum(squares, axis=-1) / keras.ops.maximum(keras.ops.sum(keras.ops.cast(~unknown, "float32"), axis=-1), 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AutoRec(KerasModel):
     """User-based rating autoencoder: centred ratings [K] -> dropout -> sigmoid, `width` -> expected centred ratings [K].
 
@@ -50,6 +51,10 @@ class AutoRec(KerasModel):
     patience: int = 3
 
     name: ClassVar[str] = "autorec"
+    space: ClassVar[Space] = {
+        "width": OneOf((32, 128, 256)), "dropout": Span(0.2, 0.8), "prior": Span(1.0, 20.0, log=True),
+        "decay": Span(0.01, 1.0, log=True), "rate": Span(0.0001, 0.003, log=True),
+    }  # fmt: skip
 
     def fit(self, train: InteractionLog, later: InteractionLog, *, seed: int, watch: Watch = Watch()) -> AutoRecScorer:  # noqa: B008
         """See `BatchModel`. Events without a rating are left out.
@@ -64,12 +69,10 @@ class AutoRec(KerasModel):
         rows, means = UserRows.of(log), item_means(log, self.prior)
         network = self.network(len(rows.known), seed)
         unseen = rated(later)
-        judged = (lambda: -rating_error(self.scorer(network, rows, means, log), log, unseen)) if unseen.size else None
-        train_keras(
-            network, partial(self.examples, rows, means, seed), judged, epochs=self.epochs,
-            patience=self.patience, watch=watch, identity=self.identity(train, seed),
-        )  # fmt: skip
-        return self.scorer(network, rows, means, log)
+        make = partial(self.scorer, network, rows, means, log)
+        steps, speaks = partial(self.examples, rows, means, seed), columns_of(network, rows, log)
+        quality: Callable[[AutoRecScorer], float] | None = partial(_minus_error, log, unseen) if unseen.size else None
+        return self.trained(network, steps, make, (log, unseen), seed, watch, speaks, quality)
 
     def network(self, items: int, seed: int) -> Any:
         """Untrained, compiled: float32[B, K] -> float32[B, K]."""
@@ -102,6 +105,10 @@ class AutoRec(KerasModel):
         return AutoRecScorer([hidden], vectors, spread(levels, rows.known, size, UNKNOWN_BIAS), means, bounds)
 
 
+def _minus_error(known: InteractionLog, later: InteractionLog, scorer: AutoRecScorer) -> float:
+    return -rating_error(scorer, known, later)
+
+
 def rated(log: InteractionLog) -> InteractionLog:
     """The events that have a rating."""
     return log.chosen(~np.isnan(log.ratings))
@@ -113,6 +120,16 @@ def item_means(log: InteractionLog, prior: float) -> F32:
     total, count = np.bincount(log.items, log.ratings, size), np.bincount(log.items, minlength=size)
     means: F32 = ((total + prior * log.ratings.mean()) / (count + prior)).astype(np.float32)
     return means
+
+
+def rating_errors(scorer: AutoRecScorer, train: InteractionLog, known: InteractionLog, later: InteractionLog) -> dict[str, float]:
+    """RMSE of what follows `known` by the model, by the item's mean in `train` and by the mean of all; nothing without ratings."""
+    learnt, events = rated(train), rated(later)
+    if not events.size:
+        return {}
+    guesses = {"mean of the item": item_means(learnt, _ALMOST_NONE)[events.items], "mean of all": learnt.ratings.mean()}
+    errors = {name: float(np.sqrt(np.mean((guess - events.ratings) ** 2))) for name, guess in guesses.items()}
+    return {"model": rating_error(scorer, known, later), **errors}
 
 
 def rating_error(scorer: AutoRecScorer, known: InteractionLog, later: InteractionLog) -> float:

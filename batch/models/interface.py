@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,18 +29,85 @@ class Epoch(NamedTuple):
     validation: float
 
 
+class Span(NamedTuple):
+    """Values from `low` to `high`, whole ones if both are; `log`: each factor as likely as the next."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class OneOf(NamedTuple):
+    """One of these values."""
+
+    options: tuple[int | float, ...]
+
+
+Space = Mapping[str, Span | OneOf]
+"""Which settings of a model are worth a search, and among which values."""
+
+
+class Entries(NamedTuple):
+    """What lies along one axis of an array: its k-th entry speaks of `names[k]`, the id of an item, a word, a category."""
+
+    axis: int
+    names: tuple[str, ...]
+
+
+class Weights(NamedTuple):
+    """What a training ended with, for a later one to begin with.
+
+    Attributes:
+        model: its name. last_ms: time of the newest event that had a part in it, also in early stopping.
+        arrays: what was learnt, in the order of the network.
+        entries: of each array what it speaks of; None: of nothing that comes and goes, so that it is taken over as it is.
+    """
+
+    model: str
+    last_ms: int
+    arrays: tuple[NDArray[Any], ...]
+    entries: tuple[Entries | None, ...]
+
+
+class Begun(NamedTuple):
+    """Whether a training began with the weights it was given, and what of them, or why not, in words."""
+
+    warm: bool
+    note: str
+
+
+class Answers(Protocol):
+    """What can be asked: a `Scorer`, or something that asks one."""
+
+    def score(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """See `Scorer.score`."""
+
+
+Shuffles = Mapping[str, Callable[[np.random.Generator], Answers]]
+"""Groups of a model's features, and what gives the trained model with the values of that group dealt out anew by a generator."""
+
+
 class Watch(NamedTuple):
-    """How training tells what it does, and where it may leave its traces.
+    """What a training begins with, how it tells what it does, and where it may leave its traces.
 
     Attributes:
         progress: told after every epoch.
-        log: told each epoch's figures and the weights by name, for TensorBoard.
-        checkpoint: path of a `.keras` or `.weights.h5` file that an interrupted training goes on from; None: it begins anew.
+        log: told each epoch's figures.
+        checkpoint: path of a file that an interrupted training goes on from; None: it begins anew.
+        start: weights of an earlier training; what it knew of items that are still there is taken over, the rest begins as usual.
+            Weights of another shape are not used; a model that has no use for any trains as without.
+        begun: told what became of `start`, by models that can use it.
+        finished: told the weights in the end, by the same models.
+        features: told the shuffles in the end, by models that have groups of features.
     """
 
     progress: Progress = lambda done, total: None
     log: Callable[[int, Epoch], None] = lambda number, epoch: None
     checkpoint: str | None = None
+    start: Weights | None = None
+    begun: Callable[[Begun], None] = lambda begun: None
+    finished: Callable[[Weights], None] = lambda weights: None
+    features: Callable[[Shuffles], None] = lambda shuffles: None
 
 
 class BatchModel(ABC):
@@ -50,6 +118,8 @@ class BatchModel(ABC):
 
     name: ClassVar[str]
     """As people type it: `freshet batch train NAME`."""
+    space: ClassVar[Space] = MappingProxyType({})
+    """What `freshet batch tune` searches, the defaults among it; empty for models that choose their settings in `fit`."""
 
     @abstractmethod
     def fit(self, train: InteractionLog, later: InteractionLog, *, seed: int, watch: Watch = Watch()) -> Scorer:  # noqa: B008

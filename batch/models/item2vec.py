@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from batch.datasets.interactions import F32, I64, Catalogue, InteractionLog, enough_to_learn
-from batch.models.interface import Watch
+from batch.models.interface import Entries, OneOf, Space, Span, Watch
 from batch.models.keras_model import KerasModel, as_numpy
 from batch.models.skip_gram import Corpus, Passes, SkipGram, network
 from batch.models.training import begin, train_keras
@@ -24,7 +24,7 @@ _TEXT_EPOCHS: Final = 5
 _RIDGE: Final = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item2Vec(KerasModel):
     """Skip-gram with negative sampling on the items of sessions, and on the words, categories and tags of items.
 
@@ -48,10 +48,12 @@ class Item2Vec(KerasModel):
     popularity: float = 0.5
     batch: int = 4096
     rate: float = 0.005
-    epochs: int = 12
-    patience: int = 2
 
     name: ClassVar[str] = "item2vec"
+    space: ClassVar[Space] = {
+        "width": OneOf((32, 64, 128)), "window": Span(2, 10), "negatives": Span(3, 15), "popularity": Span(0.0, 1.0),
+        "half_life": Span(1.0, 10.0, log=True), "rate": Span(0.001, 0.02, log=True),
+    }  # fmt: skip
 
     def fit(self, train: InteractionLog, later: InteractionLog, *, seed: int, watch: Watch = Watch()) -> ItemVectorScorer:  # noqa: B008
         """See `BatchModel`."""
@@ -62,7 +64,9 @@ class Item2Vec(KerasModel):
         texts = self._text_vectors(train.catalogue, seed)
         vectors = network(sessions.size, self.width, self.rate)
         make = partial(self._scorer, vectors, texts, train.item_counts)
-        return self.trained(vectors, self._passes(sessions, seed).epoch, make, (train, later), seed, watch)
+        items = Entries(0, train.catalogue.ids)
+        speaks = [(side.embeddings, items) for side in (vectors.centres, vectors.contexts)]
+        return self.trained(vectors, self._passes(sessions, seed).epoch, make, (train, later), seed, watch, speaks)
 
     def _passes(self, corpus: Corpus, seed: int) -> Passes:
         threshold = max(self.threshold, 2 / corpus.size)  # what has at most twice an even share is no frequent code

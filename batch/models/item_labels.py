@@ -25,9 +25,7 @@ def item_labels(catalogue: Catalogue, most: int = 128) -> F32:
     >>> rows[:, :2].tolist(), rows[:, 2:].sum(axis=1).tolist()
     ([[0.5, 0.5], [0.5, 0.5]], [1.0, 0.0])
     """
-    labels = [(*categories, *tags) for categories, tags in zip(catalogue.categories, catalogue.tags, strict=True)]
-    counts = Counter(chain.from_iterable(map(set, labels)))
-    kept = [label for label, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:most] if count > 1]
+    labels, kept = _labels(catalogue), _frequent(catalogue, most)
     column = {label: at for at, label in enumerate(kept)}
     rows = np.zeros((catalogue.size, len(kept) + _BUCKETS), np.float32)
     for row, own in zip(rows, labels, strict=True):
@@ -37,3 +35,19 @@ def item_labels(catalogue: Catalogue, most: int = 128) -> F32:
     buckets = np.clip((catalogue.years[dated] - _OLDEST) // _YEARS_A_BUCKET, 0, _BUCKETS - 1).astype(np.int64)
     rows[dated, len(kept) + buckets] = 1
     return rows
+
+
+def label_names(catalogue: Catalogue, most: int = 128) -> tuple[str, ...]:
+    """What the columns of `item_labels` stand for; a label and a year are never of the same name."""
+    years = (f"year {_OLDEST + _YEARS_A_BUCKET * bucket}" for bucket in range(_BUCKETS))
+    return (*(f"label {label}" for label in _frequent(catalogue, most)), *years)
+
+
+def _labels(catalogue: Catalogue) -> list[tuple[str, ...]]:
+    return [(*categories, *tags) for categories, tags in zip(catalogue.categories, catalogue.tags, strict=True)]
+
+
+def _frequent(catalogue: Catalogue, most: int) -> list[str]:
+    """The most frequent labels, the most frequent first, those of two items or more."""
+    counts = Counter(chain.from_iterable(map(set, _labels(catalogue))))
+    return [label for label, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:most] if count > 1]

@@ -13,6 +13,8 @@ from batch.datasets.interactions import F32, InteractionLog
 from batch.models.interface import BatchModel, Watch
 from batch.models.later_quality import later_quality
 from batch.models.training import Batches, train_keras
+from batch.models.warm_start import Speaks, begin_with, weights_of
+from schemas.errors import InvalidInput
 from stream_workers.models.deep.scorer import Scorer
 
 Made = TypeVar("Made", bound=Scorer)
@@ -23,9 +25,9 @@ def as_numpy(values: Any) -> F32:
     return np.array(keras.ops.convert_to_numpy(values), np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KerasModel(BatchModel):
-    """A batch model that Keras trains.
+    """A batch model that Keras trains; subclasses add their own settings and give other defaults to these.
 
     Attributes:
         batch: examples a step. rate: of Adam. epochs: passes at most. patience: passes without improvement before it stops.
@@ -36,25 +38,34 @@ class KerasModel(BatchModel):
     epochs: int = 12
     patience: int = 2
 
-    def identity(self, train: InteractionLog, seed: int) -> str:
-        """What the weights depend on; a checkpoint of another training is refused by it."""
-        return f"{self}, seed {seed}, {train.size} interactions"
+    def __post_init__(self) -> None:
+        wrong = [f"{name}={value}" for name, value in vars(self).items() if isinstance(value, int | float) and value < 0]
+        wrong += [f"{name}=0" for name in ("batch", "rate", "epochs", "patience") if not getattr(self, name)]
+        if wrong:
+            raise InvalidInput(f"{self.name}: {', '.join(wrong)}: expected nothing below 0, and a batch, rate, epochs and patience")
 
     def trained(
         self, network: Any, batches: Batches, make: Callable[[], Made], logs: tuple[InteractionLog, InteractionLog], seed: int,
-        watch: Watch,
+        watch: Watch, speaks: Speaks, quality: Callable[[Made], float] | None = None,
     ) -> Made:  # fmt: skip
-        """Train the network; the scorer that `make` gives of its weights is judged on the second log after each epoch.
+        """Train the network, from `watch.start` if that fits; what `make` gives of its weights is judged after each epoch.
 
         Args:
             network: compiled, with its weights. logs: the training log and the later one.
+            speaks: which of its variables speak of items, words and the like; see `warm_start`.
+            quality: higher is better; None: how well the second log is ranked, see `later_quality`.
 
         Returns:
             The scorer of the best epoch's weights.
         """
-        judge = later_quality(*logs, seed=seed)
+        train, later = logs
+        if watch.start is not None:
+            watch.begun(begin_with(watch.start, network, speaks, self.name))
+        judge = quality or later_quality(train, later, seed=seed)
+        identity = f"{self}, seed {seed}, {train.size} interactions"
         train_keras(
             network, batches, None if judge is None else lambda: judge(make()), epochs=self.epochs, patience=self.patience,
-            watch=watch, identity=self.identity(logs[0], seed),
+            watch=watch, identity=identity if watch.start is None else f"{identity}, from weights of {watch.start.last_ms}",
         )  # fmt: skip
+        watch.finished(weights_of(network, speaks, self.name, int(max(log.timestamps[-1] for log in logs if log.size))))
         return make()

@@ -8,7 +8,7 @@ from batch.models.recurrent_model import RecurrentModel
 from batch.models.recurrent_network import MIN_GRU, CellKind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearRecurrence(RecurrentModel):
     """minGRU (Feng et al., 2024): h' = (1 - z) h + z (W x + b), z = sigmoid(V x + c); a learnt, item-wise moving average."""
 

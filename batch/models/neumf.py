@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from batch.datasets.interactions import I64, InteractionLog, enough_to_learn
 from batch.models.candidates import InBatch
-from batch.models.interface import Watch
+from batch.models.interface import Entries, OneOf, Space, Span, Watch
 from batch.models.keras_model import KerasModel, as_numpy
 from batch.models.prefixes import prefixes
 from batch.models.training import begin
+from batch.models.warm_start import Speaks
 from stream_workers.models.deep.neural_factors import NeuralFactorsScorer
 from stream_workers.models.deep.recent import decayed_shares
 from stream_workers.models.deep.vectors import UNKNOWN_BIAS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NeuMF(KerasModel):
     """score = w . (p * q) + m . relu(W2 relu(W1 [p'; q'] + b1) + b2) + item bias.
 
@@ -50,6 +51,10 @@ class NeuMF(KerasModel):
     patience: int = 2
 
     name: ClassVar[str] = "neumf"
+    space: ClassVar[Space] = {
+        "width": OneOf((24, 48, 64)), "half_life": Span(1.0, 10.0, log=True), "user_dropout": Span(0.0, 0.9),
+        "dropout": Span(0.0, 0.5), "rate": Span(0.001, 0.01, log=True),
+    }  # fmt: skip
 
     def fit(self, train: InteractionLog, later: InteractionLog, *, seed: int, watch: Watch = Watch()) -> NeuralFactorsScorer:  # noqa: B008
         """See `BatchModel`."""
@@ -57,7 +62,7 @@ class NeuMF(KerasModel):
         begin(seed)
         network = self.network(train, steps, seed)
         make = partial(self.scorer, network, train.item_counts > 0)
-        return self.trained(network, steps, make, (train, later), seed, watch)
+        return self.trained(network, steps, make, (train, later), seed, watch, network.speaks(train))
 
     def network(self, train: InteractionLog, steps: Steps, seed: int) -> NeuMFNetwork:
         """Untrained, compiled, with its weights."""
@@ -102,6 +107,13 @@ class NeuMFNetwork(keras.Model):  # type: ignore[misc]
         """Id vector + mean of the history's vectors: [B, d]."""
         history = keras.ops.einsum("bl,bld->bd", inputs["amounts"], histories(inputs["history"]))
         return self.drop(history + self.drop_user(ids(inputs["users"]), training=training), training=training)
+
+    def speaks(self, log: InteractionLog) -> Speaks:
+        """Which weights speak of users and of items; see `warm_start`."""
+        users, items = Entries(0, log.user_ids), Entries(0, log.catalogue.ids)
+        of_items = (self.history_gmf, self.history_mlp, self.item_gmf, self.item_mlp, self.bias)
+        named = [*((table, users) for table in (self.user_gmf, self.user_mlp)), *((table, items) for table in of_items)]
+        return [(table.embeddings, entries) for table, entries in named]
 
     def arrays(self, known: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """What `NeuralFactorsScorer` needs; items that are not `known` come last."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, ClassVar, Final
 
 import keras
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from batch.datasets.interactions import InteractionLog, enough_to_learn
 from batch.datasets.negatives import Sampler
 from batch.datasets.sequences import NOTHING, Windows, windows
-from batch.models.interface import BatchModel, Watch
-from batch.models.item_labels import item_labels
-from batch.models.later_quality import later_quality
+from batch.models.interface import Entries, OneOf, Space, Span, Watch
+from batch.models.item_labels import item_labels, label_names
+from batch.models.keras_model import KerasModel
 from batch.models.recurrent_network import CellKind, NextItem, Shape
-from batch.models.training import begin, train_keras
+from batch.models.training import begin
+from batch.models.warm_start import Speaks
 from schemas.errors import InvalidInput
 from stream_workers.models.deep.recurrent import gap_input
 from stream_workers.models.deep.scorer import Scorer
@@ -32,8 +34,8 @@ _LONGEST_STEP: Final = 5.0
 Batch = tuple[dict[str, NDArray[Any]], NDArray[Any], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class RecurrentModel(BatchModel):
+@dataclass(frozen=True, kw_only=True)
+class RecurrentModel(KerasModel):
     """Cross-entropy of the next item at every place of a user's history.
 
     GRU4Rec (Hidasi et al., ICLR 2016) with the loss of later work, which matters more than the architecture: over all items, or
@@ -45,8 +47,7 @@ class RecurrentModel(BatchModel):
         window, stride: length of the pieces of history that are learnt from, and from one to the next.
         negatives: items drawn for each batch; None: 500, or all items where there are at most 2,000.
         power: of the item's count in drawing them.
-        batch, epochs, patience: rows at a time, passes at most, passes without improvement.
-        rate, decay: of AdamW (Loshchilov and Hutter, ICLR 2019); the item biases do not decay.
+        rate, decay: of AdamW (Loshchilov and Hutter, ICLR 2019) in place of Adam; the item biases do not decay.
     """
 
     size: int = 64
@@ -65,6 +66,11 @@ class RecurrentModel(BatchModel):
     rate: float = 3e-3
     decay: float = 0.3
 
+    space: ClassVar[Space] = {
+        "size": OneOf((32, 64, 128)), "hidden": OneOf((64, 128, 192)), "dropout": Span(0.1, 0.6), "forget": Span(0.0, 0.5),
+        "rate": Span(0.001, 0.01, log=True), "decay": Span(0.03, 1.0, log=True),
+    }  # fmt: skip
+
     @property
     @abstractmethod
     def cell(self) -> CellKind:
@@ -79,12 +85,15 @@ class RecurrentModel(BatchModel):
             )
         begin(seed)
         network, counts = self._network(train), train.item_counts
-        known, quality = counts > 0, later_quality(train, later, seed=seed)
         epochs = _Epochs(pieces, Sampler(counts, self.power), self._drawn(len(counts)), self.batch, seed)
-        judge = None if quality is None else lambda: quality(network.scorer(known))
-        identity = f"{self}, seed {seed}, {train.size} interactions"
-        train_keras(network, epochs, judge, epochs=self.epochs, patience=self.patience, watch=watch, identity=identity)
-        return network.scorer(known)
+        make = partial(network.scorer, counts > 0)
+        return self.trained(network, epochs, make, (train, later), seed, watch, self._speaks(network, train))
+
+    def _speaks(self, network: NextItem, train: InteractionLog) -> Speaks:
+        """See `warm_start`."""
+        items, labels = Entries(0, train.catalogue.ids), Entries(0, label_names(train.catalogue, self.labels))
+        own = [(table, items) for table in (network.scored[0], network.read[0], network.bias)]
+        return [*own, *((table, labels) for table in (network.scored[1], network.read[1]))]
 
     def _network(self, train: InteractionLog) -> NextItem:
         """The untrained network for this log's items, compiled and built."""

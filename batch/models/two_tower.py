@@ -13,19 +13,22 @@ import numpy as np
 from batch.datasets.interactions import F32, I64, InteractionLog, enough_to_learn
 from batch.models.candidates import EXCLUDED, InBatch
 from batch.models.content import content_of
-from batch.models.interface import Watch
+from batch.models.interface import OneOf, Shuffles, Space, Span, Watch
 from batch.models.keras_model import KerasModel
 from batch.models.prefixes import picked, prefixes
+from batch.models.shuffled import usual_shuffles
 from batch.models.training import begin
 from batch.models.two_tower_network import TwoTowerNetwork
 from stream_workers.models.deep.recent import hour_of_day
 from stream_workers.models.deep.towers import TwoTowerScorer, age_buckets
 
+ARRAYS: Final = {"context": ("hours",), "age": ("first_seen",)}
+"""Groups of features that lie in the rows of the scorer's arrays."""
 _ROWS_STEP: Final = 512  # the number of items in a step is rounded up to it: few shapes, so TensorFlow compiles few graphs
 _MS_PER_DAY: Final = 86_400_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TwoTower(KerasModel):
     """User tower: attention over the newest items; item tower: title, categories, tags, year, id (`ItemTower`).
 
@@ -39,7 +42,7 @@ class TwoTower(KerasModel):
     Attributes:
         width: d, length of the vectors. longest: L, newest items that the user tower looks at.
         temperature: divides the cosine of the two vectors. id_dropout: share of steps in which an item goes without its id.
-        batch: B, events a step. uniform: further candidates a step.
+        uniform: further candidates a step; B is `batch`.
         half_life_days: of an event's weight; 0: all weigh the same.
     """
 
@@ -47,14 +50,14 @@ class TwoTower(KerasModel):
     longest: int = 20
     temperature: float = 0.1
     id_dropout: float = 0.2
-    batch: int = 512
     uniform: int = 512
-    rate: float = 0.002
-    epochs: int = 12
-    patience: int = 2
     half_life_days: float = 0.0
 
     name: ClassVar[str] = "two_tower"
+    space: ClassVar[Space] = {
+        "width": OneOf((32, 64, 96)), "temperature": Span(0.05, 0.3, log=True), "id_dropout": Span(0.0, 0.5),
+        "uniform": OneOf((256, 512, 1024)), "rate": Span(0.0005, 0.01, log=True),
+    }  # fmt: skip
 
     def fit(self, train: InteractionLog, later: InteractionLog, *, seed: int, watch: Watch = Watch()) -> TwoTowerScorer:  # noqa: B008
         """See `BatchModel`."""
@@ -62,7 +65,9 @@ class TwoTower(KerasModel):
         begin(seed)
         network = self.network(train, steps, seed)
         make = partial(_scorer, network, train.catalogue.first_seen)
-        return self.trained(network, steps, make, (train, later), seed, watch)
+        made = self.trained(network, steps, make, (train, later), seed, watch, network.items.speaks(train.catalogue.ids))
+        watch.features({**usual_shuffles(made, ARRAYS), **_content_shuffles(network, train.catalogue.first_seen)})
+        return made
 
     def network(self, train: InteractionLog, steps: Steps, seed: int) -> TwoTowerNetwork:
         """Untrained, compiled, with its weights."""
@@ -78,6 +83,16 @@ class TwoTower(KerasModel):
 
 def _scorer(network: TwoTowerNetwork, first_seen: I64) -> TwoTowerScorer:
     return TwoTowerScorer(network.arrays(first_seen))
+
+
+def _content_shuffles(network: TwoTowerNetwork, first_seen: I64) -> Shuffles:
+    """The columns of `ItemTower`, by the names that people know them by."""
+    return {group: partial(_other_content, network, first_seen, at) for at, group in enumerate(("text", "categories", "numbers"))}
+
+
+def _other_content(network: TwoTowerNetwork, first_seen: I64, which: int, rng: np.random.Generator) -> TwoTowerScorer:
+    columns = network.items.columns_shuffled(which, rng.permutation(len(first_seen)))
+    return TwoTowerScorer(network.arrays(first_seen, columns))
 
 
 class Steps:

@@ -67,9 +67,9 @@ class TwoTowerNetwork(keras.Model):  # type: ignore[misc]
         self.ages = self.add_weight(shape=(AGE_BUCKETS, width + 1), initializer="zeros", name="ages")
         self.temperature = temperature
 
-    def vectors(self, rows: Any, training: bool = False) -> tuple[Any, Any]:
+    def vectors(self, rows: Any, training: bool = False, columns: Any = None) -> tuple[Any, Any]:
         """The unit vectors and biases of these items: [n, d] and [n]."""
-        raw = self.items(rows, training=training)
+        raw = self.items(rows, training=training, columns=columns)
         return unit(raw), self.bias(raw)[:, 0]
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
@@ -86,9 +86,9 @@ class TwoTowerNetwork(keras.Model):  # type: ignore[misc]
         by_age = keras.ops.matmul(users, keras.ops.transpose(self.ages[:, :-1])) + self.ages[:, -1]
         return keras.ops.einsum("bk,bck->bc", by_age, keras.ops.one_hot(buckets, AGE_BUCKETS))
 
-    def arrays(self, first_seen: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """What `TwoTowerScorer` needs, all items' vectors made once."""
-        vectors, biases = self.vectors(np.arange(len(first_seen)))
+    def arrays(self, first_seen: NDArray[np.int64], columns: Any = None) -> dict[str, NDArray[Any]]:
+        """What `TwoTowerScorer` needs, all items' vectors made once; `columns` as in `ItemTower`."""
+        vectors, biases = self.vectors(np.arange(len(first_seen)), columns=columns)
         layers = {
             "hours": self.users.hours.weights[0], "kernel_1": self.users.hidden.kernel, "bias_1": self.users.hidden.bias,
             "kernel_2": self.users.out.kernel, "bias_2": self.users.out.bias,

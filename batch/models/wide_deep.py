@@ -13,19 +13,25 @@ from numpy.typing import NDArray
 
 from batch.datasets.interactions import F32, InteractionLog, enough_to_learn
 from batch.models.content import mean_of_known, numbered
-from batch.models.interface import Watch
+from batch.models.interface import Entries, OneOf, Space, Span, Watch
 from batch.models.keras_model import KerasModel, as_numpy
+from batch.models.shuffled import usual_shuffles
 from batch.models.training import begin
+from batch.models.warm_start import NOTHING_LASTS, Speaks
 from batch.models.wide_deep_features import Features
 from stream_workers.models.deep.crosses import NO_CROSS
 from stream_workers.models.deep.vectors import UNKNOWN_BIAS
 from stream_workers.models.deep.wide_deep import WideDeepScorer
 
+ARRAYS: Final = {
+    "context": ("hours",), "categories": ("categories", "kinds"), "numbers": ("shares",), "age": ("first_seen",),
+}  # fmt: skip
+"""Groups of features that lie in the rows of the scorer's arrays."""
 _MOST_CATEGORIES: Final = 4
 _CATEGORY_VOCABULARY: Final = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WideDeep(KerasModel):
     """score = crosses . weights + deep([user; item; numbers]) + item bias; the features stand at `WideDeepScorer`.
 
@@ -52,12 +58,15 @@ class WideDeep(KerasModel):
     staleness: float = 72.0
     negatives: int = 16
     dropout: float = 0.2
-    batch: int = 512
     rate: float = 0.003
     epochs: int = 4
     patience: int = 1
 
     name: ClassVar[str] = "wide_deep"
+    space: ClassVar[Space] = {
+        "width": OneOf((16, 24, 48)), "wide_decay": Span(0.0003, 0.03, log=True), "half_life": Span(1.0, 10.0, log=True),
+        "negatives": OneOf((8, 16, 32)), "dropout": Span(0.0, 0.5), "rate": Span(0.001, 0.01, log=True),
+    }  # fmt: skip
 
     def fit(self, train: InteractionLog, later: InteractionLog, *, seed: int, watch: Watch = Watch()) -> WideDeepScorer:  # noqa: B008
         """See `BatchModel`."""
@@ -66,7 +75,9 @@ class WideDeep(KerasModel):
         begin(seed)
         network = self.network(features, categories, len(names), seed)
         make = partial(self.scorer, network, self.fixed_arrays(train, categories, features))
-        return self.trained(network, features, make, (train, later), seed, watch)
+        made = self.trained(network, features, make, (train, later), seed, watch, network.speaks(train.catalogue.ids, names))
+        watch.features(usual_shuffles(made, ARRAYS))
+        return made
 
     def network(self, features: Features, categories: NDArray[np.int32], names: int, seed: int) -> WideDeepNetwork:
         """Untrained, compiled, with its weights."""
@@ -148,6 +159,12 @@ class WideDeepNetwork(keras.Model):  # type: ignore[misc]
 
     def _pooled(self, vectors: Any, amounts: Any) -> Any:
         return keras.ops.einsum("bl,bld->bd", amounts, vectors)
+
+    def speaks(self, ids: tuple[str, ...], names: tuple[str, ...]) -> Speaks:
+        """Which weights speak of items and categories; see `warm_start`. Crosses hash rows, which another log numbers anew."""
+        items, kinds = Entries(0, ids), Entries(0, names)
+        named = ((self.items, items), (self.bias, items), (self.kinds, kinds), (self.wide, NOTHING_LASTS))
+        return [(layer.embeddings, entries) for layer, entries in named]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `WideDeepScorer` needs of what was learnt."""

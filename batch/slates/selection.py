@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from batch.models.slate_model import F64, Lists, SlateModel
+from batch.models.slate_model import F64, FittedSlates, Judge, Lists, SlateModel
+from batch.shuffling import drops
 from batch.slates.columns import I64
 from batch.slates.features import GROUPS
 from batch.slates.rankers import Contest
-
-REPEATS = 3
 
 
 class GroupLoss(NamedTuple):
@@ -53,11 +53,14 @@ def select(contest: Contest, model: SlateModel) -> Selection:
 
     ablated = tuple(GroupLoss(group, trained_on(groups != group), trained_on(groups == group)) for group in GROUPS)
     whole = judge(fitted.score(later))
-    rng = np.random.default_rng(contest.seed)
-    drops = [whole - np.mean([judge(fitted.score(_shuffled(later, at, rng))) for _ in range(REPEATS)]) for at in range(len(groups))]
-    named = zip(contest.table.names, contest.table.groups, map(float, drops), strict=True)
-    falling = sorted((Importance(*each) for each in named), key=lambda each: -each.drop)
-    return Selection(whole, ablated, tuple(falling))
+    group_of = dict(zip(contest.table.names, contest.table.groups, strict=True))
+    ways = {name: partial(_quality_without, fitted, judge, later, at) for at, name in enumerate(contest.table.names)}
+    falling = drops(whole, ways, np.random.default_rng(contest.seed))
+    return Selection(whole, ablated, tuple(Importance(name, group_of[name], drop) for name, drop in falling.items()))
+
+
+def _quality_without(fitted: FittedSlates, judge: Judge, later: Lists, feature: int, rng: np.random.Generator) -> float:
+    return judge(fitted.score(_shuffled(later, feature, rng)))
 
 
 def _shuffled(lists: Lists, feature: int, rng: np.random.Generator) -> Lists:
