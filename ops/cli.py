@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from typer.core import TyperGroup
 from ops.batch_cli import batch_app
 from ops.batch_run_cli import run
 from ops.command_settings import resolved, settings_of, with_kafka
+from ops.config_cli import config_app
 from ops.evaluate_cli import evaluate_app, tune
 from ops.lake_cli import lake_app
 from ops.models_cli import models_app
@@ -120,6 +122,9 @@ def worker(name: Name = "default") -> None:
 
     Example: `freshet worker`
     """
+    # Before NumPy is loaded: a worker shares its cores, and threads of BLAS that wait for one another cost the session model more
+    # than they save.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ops.model_settings import read_model_settings
     from stream_workers import app as stream
 
@@ -219,6 +224,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(lake_app, name="lake")
 app.add_typer(batch_app, name="batch")
 app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")
 batch_app.command()(run)
 evaluate_app.command()(slates)
 app.command()(tune)

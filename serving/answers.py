@@ -8,14 +8,15 @@ from typing_extensions import TypedDict
 
 
 class RecommendedItem(TypedDict):
-    """One place of a list. `sources` are what each source added to `score`. `velocity`: how often it is taken lately, the last
-    hours against the last days; 1: as ever."""
+    """One place of a list. `sources` are what each source added to `score`. `propensity`: where there was chance in the list, how
+    likely the item was to be in it. `velocity`: how often it is taken lately, the last hours against the last days; 1: as ever."""
 
     item_id: str
     rank: int
     score: float
     title: NotRequired[str]
     velocity: NotRequired[float]
+    propensity: NotRequired[float]
     sources: dict[str, float]
     reason: str
 
@@ -37,7 +38,8 @@ class Freshness(TypedDict):
 
 
 class Recommendations(TypedDict):
-    """Answer to a recommendation request; `degraded` says why it is from a lower step, null if it is not."""
+    """Answer to a recommendation request; `degraded` says why it is from a lower step, null if it is not. `relaxed`: those
+    of its constraints that gave way."""
 
     request_id: str
     user_id: str | None
@@ -46,7 +48,18 @@ class Recommendations(TypedDict):
     freshness: Freshness
     experiment: dict[str, str] | None
     degraded: str | None
+    relaxed: NotRequired[list[str]]
     explanation: NotRequired[dict[str, Any]]
+
+
+class Preview(TypedDict):
+    """What a surfaces file would have recommended, beside what is served now; items that come and that go by it."""
+
+    surface: str
+    served: Recommendations
+    preview: Recommendations
+    entered: list[str]
+    left: list[str]
 
 
 class PastEvent(TypedDict):
@@ -123,9 +136,11 @@ class ModelScores(TypedDict):
 
 
 class PublishedScores(TypedDict):
-    """The batch models that serve now, `name@version`, and the blend beside them, on what was ranked since they do."""
+    """The batch models that serve now, `name@version`, and the blend beside them, on what was ranked since they do. `shadows`:
+    which of them are only judged and answer nobody."""
 
     models: dict[str, ModelScores]
+    shadows: list[str]
     ranked: int
 
 

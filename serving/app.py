@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from schemas.settings import Settings
-from serving import problems, routes_events, routes_health, routes_lookup, routes_recommend, routes_scoreboard
+from serving import problems, routes_events, routes_health, routes_lookup, routes_recommend, routes_scoreboard, routes_surfaces
 from serving.edge import Edge
 from serving.services import DEFAULTS, Services, connect
 from stream_workers.models.online.settings import BankSettings
@@ -52,7 +52,7 @@ def create_app(settings: Settings, services: Services | None = None, numbers: Ba
     app.state.services = parts
     problems.install(app)
     app.add_middleware(Edge, metrics=parts.metrics)
-    for routes in (routes_recommend, routes_events, routes_lookup, routes_scoreboard, routes_health):
+    for routes in (routes_recommend, routes_events, routes_lookup, routes_scoreboard, routes_surfaces, routes_health):
         app.include_router(routes.router)
     return app
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_store.session_blob import SessionState
 from feature_store.user_blob import UserState
 from schemas.events import EventType
 from serving.followed_model import FollowedModel
@@ -92,6 +93,17 @@ class Blended:
         return dict(zip(self._proposal.names, np.count_nonzero(self._proposal.places, axis=1).tolist(), strict=True))
 
 
+class _Asked(NamedTuple):
+    """What the models are asked: for whom, at which moment, without which items, the session model's state of that history, and
+    whether what they had before may come again."""
+
+    history: History
+    moment: int
+    seen: frozenset[str]
+    session: SessionState | None
+    again: bool
+
+
 @dataclass
 class Blend:
     """Asks the models that were followed: inline while that is quick, in a thread where it is not.
@@ -105,19 +117,26 @@ class Blend:
     seconds: float = 0.0
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "blend"))
 
-    async def propose(self, query: RecommendationQuery, interests: Interests, state: UserState | None) -> Blended | None:
-        """What the blend proposes of what the person has not had; None while it is untrained or not there."""
+    async def propose(
+        self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None
+    ) -> Blended | None:
+        """What the blend proposes of what the person has not had; None while it is untrained or not there.
+
+        Args:
+            session: the session model's state after the history of `state`.
+        """
         model = self.models.current
         if model is None or not model.trained:
             return None
         moment = max(model.newest_ms, state.newest if state else 0)
         history = history_of(query, interests, state, moment)
+        asked = _Asked(history, moment, interests.seen, None if _said(query, interests) else session, interests.again)
         if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
             try:
-                return self._ask(model, history, moment, interests)
+                return self._ask(model, asked)
             finally:
                 model.lock.release()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, model, history, moment, interests)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, model, asked)
 
     def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
         """Those of the items of which the models have learnt no event; none while there are no models to say so."""
@@ -136,15 +155,17 @@ class Blend:
         """End the thread."""
         self._thread.shutdown(wait=False)
 
-    def _ask_in_turn(self, model: FollowedModel, history: History, moment: int, interests: Interests) -> Blended:
+    def _ask_in_turn(self, model: FollowedModel, asked: _Asked) -> Blended:
         with model.lock:
-            return self._ask(model, history, moment, interests)
+            return self._ask(model, asked)
 
-    def _ask(self, model: FollowedModel, history: History, moment: int, interests: Interests) -> Blended:
+    def _ask(self, model: FollowedModel, asked: _Asked) -> Blended:
         started = perf_counter()
+        history, moment, seen, session, again = asked
         sources = self.published.current
-        said = sources.of(history, moment, model.bank.items) if sources else None
-        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen, said)
+        said = sources.of(history, moment, model.bank.items, session) if sources else None
+        with model.repeating(allowed=again):
+            proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said)
         past, seeds = model.seeds(history, moment)
         personal, remembered = model.knows(history.items), model.remembers(history.user_id)
         found = Blended(proposal, sources.names, past, seeds, model.name, personal, remembered)
@@ -157,7 +178,7 @@ def history_of(query: RecommendationQuery, interests: Interests, state: UserStat
 
     Where nothing is known of the person, the item of the page stands in.
     """
-    said = list(dict.fromkeys([*query.recent_items, *([interests.page] if interests.page else [])]))
+    said = _said(query, interests)
     known = [entry for entry in state.history if entry.item_id not in said] if state else []
     return History(
         user_id=query.user_id,
@@ -165,6 +186,11 @@ def history_of(query: RecommendationQuery, interests: Interests, state: UserStat
         types=np.array([EventType.CLICK] * len(said) + [entry.type for entry in known], np.uint8),
         timestamps=np.array([moment] * len(said) + [entry.timestamp for entry in known], np.int64),
     )
+
+
+def _said(query: RecommendationQuery, interests: Interests) -> list[str]:
+    """What the request itself says that the person took, each once."""
+    return list(dict.fromkeys([*query.recent_items, *([interests.page] if interests.page else [])]))
 
 
 def mixed(scores: Mapping[str, float], others: Mapping[str, float], share: float) -> dict[str, float]:

@@ -21,7 +21,7 @@ class Interests:
     Attributes:
         seeds: their last different items, newest first, to the type code of what they did last with each (None: not known).
         page: the item of the page, where nothing is known of the person; then it is the only seed.
-        seen: items that are not shown again.
+        seen: items that are not shown again. again: whether anything of the history may be.
         affinities: category to decayed weight.
     """
 
@@ -29,10 +29,15 @@ class Interests:
     page: str | None = None
     seen: frozenset[str] = frozenset()
     affinities: dict[str, float] = field(default_factory=dict)
+    again: bool = False
 
 
-def interests_of(query: RecommendationQuery, state: UserState | None) -> Interests:
-    """Put together what the request itself says and what the store knows; the request's own items count as the newest."""
+def interests_of(query: RecommendationQuery, state: UserState | None, past: Iterable[str] | None = None) -> Interests:
+    """Put together what the request itself says and what the store knows; the request's own items count as the newest.
+
+    Args:
+        past: what of the history is not shown again; None: all of it.
+    """
     history = state.history if state else []
     seeds: dict[str, int | None] = dict.fromkeys(query.recent_items[:SEEDS])
     for item, kind in _last_word(history):
@@ -40,10 +45,11 @@ def interests_of(query: RecommendationQuery, state: UserState | None) -> Interes
             break
         if kind not in NEGATIVE_TYPES and TYPE_WEIGHTS[kind] > 0:
             seeds.setdefault(item, kind)
-    seen = frozenset(query.recent_items).union(entry.item_id for entry in history)
+    seen = frozenset(query.recent_items).union((entry.item_id for entry in history) if past is None else past)
     page = query.context.get(PAGE_ITEM)
     if seeds or not isinstance(page, str) or not page:
-        return Interests(seeds, None, seen, state.affinities if state else {})
+        again = past is not None and any(entry.item_id not in seen for entry in history)
+        return Interests(seeds, None, seen, state.affinities if state else {}, again)
     return Interests({page: None}, page, seen | {page}, state.affinities if state else {})
 
 

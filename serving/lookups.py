@@ -11,8 +11,9 @@ from pydantic_core import from_json
 
 from feature_store.catalogue import parse_item
 from feature_store.item_blob import ItemState, Neighbours, decay_factors, unpack_item, unpack_neighbours, window_counts
-from feature_store.keys import item_key, profile_key, user_key
+from feature_store.keys import item_key, profile_key, session_key, user_key
 from feature_store.packing import CorruptBlob
+from feature_store.session_blob import SessionState, session_of
 from feature_store.user_blob import UserState, unpack_user
 from schemas.errors import StoreUnavailable
 from schemas.events import TYPE_NAMES
@@ -52,11 +53,13 @@ class Lookups:
         """What is known of a user; zeros for one without events."""
         partition = partition_of(user_id, self._lists.partitions)
         try:
-            blob, profile = await self._store.read([user_key(partition, user_id), profile_key(partition, user_id)])
+            blob, profile, session = await self._store.read(
+                [key(partition, user_id) for key in (user_key, profile_key, session_key)]
+            )
             state = unpack_user(blob) if blob else UserState()
         except (StoreUnavailable, CorruptBlob) as error:
-            return _user_page(user_id, UserState(), None, now_ms, _why(error))
-        return _user_page(user_id, state, profile, now_ms, None)
+            return _user_page(user_id, UserState(), _features(UserState()), now_ms, _why(error))
+        return _user_page(user_id, state, _features(state, profile, session_of(blob or b"", session)), now_ms, None)
 
     async def item(self, item_id: str) -> ItemPage | None:
         """What is known of an item; None if neither catalogue nor store knows it."""
@@ -189,7 +192,16 @@ def _why(error: StoreUnavailable | CorruptBlob) -> str:
     return STORE_GONE if isinstance(error, StoreUnavailable) else "damaged_state"
 
 
-def _user_page(user_id: str, state: UserState, profile: bytes | None, now_ms: int, degraded: str | None) -> UserPage:
+def _features(state: UserState, profile: bytes | None = None, session: SessionState | None = None) -> dict[str, Any]:
+    """What is known beside events: leanings, the profile, and how many events the session model's state stands for."""
+    return {
+        "affinities": dict(sorted(state.affinities.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "profile": from_json(profile) if profile else {},
+        "session": {"model": session.model, "steps": session.steps} if session else None,
+    }
+
+
+def _user_page(user_id: str, state: UserState, features: dict[str, Any], now_ms: int, degraded: str | None) -> UserPage:
     return {
         "user_id": user_id,
         "counts": None if degraded else dict(zip(TYPE_NAMES, state.counts, strict=True)),
@@ -197,10 +209,7 @@ def _user_page(user_id: str, state: UserState, profile: bytes | None, now_ms: in
             {"item_id": entry.item_id, "type": TYPE_NAMES[entry.type], "timestamp": format_timestamp(entry.timestamp)}
             for entry in state.history
         ],
-        "features": {
-            "affinities": dict(sorted(state.affinities.items(), key=lambda pair: (-pair[1], pair[0]))),
-            "profile": from_json(profile) if profile else {},
-        },
+        "features": features,
         "freshness": freshness(state.newest, state.effect_ms, now_ms),
         "degraded": degraded,
     }

@@ -7,12 +7,14 @@ from typing import Any, Final
 from schemas.timestamps import format_timestamp
 from serving.answers import Freshness, Models, Recommendations, RecommendedItem
 from serving.blended import Blended
+from serving.decision import Decision
 from serving.ranking.evidence import strongest
 from serving.ranking.fusion import NAME, WEIGHTS, contributions
 from serving.ranking.reasons import (
     ASKED_FOR,
     FROM_CATALOGUE,
     LIKE_LATELY,
+    PINNED,
     POPULAR,
     TASTE,
     because,
@@ -21,7 +23,6 @@ from serving.ranking.reasons import (
     shares,
     similar_to,
 )
-from serving.recommend import Decision
 from serving.shelf import Shelf
 from serving.situation import contexts_of
 
@@ -59,6 +60,8 @@ def recommendations(decision: Decision, shelf: Shelf, request_id: str, now_ms: i
         "experiment": None,
         "degraded": decision.degraded,
     }
+    if decision.plan.constraints:
+        answer["relaxed"] = list(decision.relaxed)
     if decision.query.explain:
         answer["explanation"] = _explanation(decision)
     return answer
@@ -77,12 +80,18 @@ def impression(decision: Decision, answer: Recommendations, now_ms: int) -> dict
         "request_id": answer["request_id"],
         "user_id": viewer(decision, answer),
         "timestamp": now_ms,
-        "items": [
-            {"item_id": item["item_id"], "position": at, "score": item["score"], "source": next(iter(item["sources"]))}
-            for at, item in enumerate(answer["items"])
-        ],
+        "items": [_shown(decision, at, item) for at, item in enumerate(answer["items"])],
         "context": {**query.context, **surface},
     }
+
+
+def _shown(decision: Decision, at: int, item: RecommendedItem) -> dict[str, Any]:
+    """One place of an impression, with propensities where there was chance in the list."""
+    place = {"item_id": item["item_id"], "position": at, "score": item["score"], "source": next(iter(item["sources"]))}
+    likely = decision.propensities.get(item["item_id"])
+    if likely is not None:
+        place |= {"propensity": likely.inclusion} | ({"first_propensity": likely.first} if likely.first is not None else {})
+    return place
 
 
 def viewer(decision: Decision, answer: Recommendations) -> str:
@@ -93,13 +102,15 @@ def viewer(decision: Decision, answer: Recommendations) -> str:
 def _models(decision: Decision) -> Models:
     """The online blend, if any place of the list is its doing; else the fixed one."""
     blended = decision.blended
-    if blended is None or not any(item in blended or item in decision.here for item, _ in decision.chosen[:1]):
+    if blended is None or not any(item in blended or item in decision.here for item, _ in decision.chosen):
         return MODELS
     return {"nearline": blended.nearline, "batch": blended.batch, "blend": blended.blend}
 
 
 def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) -> RecommendedItem:
-    if item in decision.newcomers:
+    if item in decision.pinned:
+        sources, reason = {"pinned": score}, PINNED
+    elif item in decision.newcomers:
         sources, reason = {"content": decision.alike[item]}, _content_reason(decision, shelf, item)
     elif decision.blended is not None and item in decision.here and item not in decision.votes.get("trending", ()):
         sources = _with_context(decision, decision.blended, item)
@@ -110,7 +121,10 @@ def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) 
     else:
         sources = {name: part * decision.tail for name, part in contributions(decision.votes, item).items()}
         reason = _reason(decision, shelf, next(iter(sources)), item)
-    return _titled({"item_id": item, "rank": rank, "score": score, "sources": sources, "reason": reason}, shelf)
+    place = _titled({"item_id": item, "rank": rank, "score": score, "sources": sources, "reason": reason}, shelf)
+    if item in decision.propensities:
+        place["propensity"] = decision.propensities[item].inclusion
+    return place
 
 
 def _titled(item: RecommendedItem, shelf: Shelf) -> RecommendedItem:
@@ -175,6 +189,13 @@ def _explanation(decision: Decision) -> dict[str, Any]:
         "weights": WEIGHTS,
         "store_round_trips": decision.round_trips,
     }
+    if not decision.plan.plain:
+        told["weights"] = decision.plan.weights
+        told["surface"] = {
+            "name": decision.plan.name, "diversity": decision.plan.diversity, "explore": decision.plan.explore,
+            "constraints": [name for name, _ in decision.plan.constraints], "relaxed": list(decision.relaxed),
+            "pinned": sorted(decision.pinned),
+        }  # fmt: skip
     if decision.blended is not None:
         told["blend"] = {"candidates": len(decision.blended.scores), "proposed": decision.blended.counts()}
     return told

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 import serving.any_path  # noqa: F401 (lets routes say {user_id:any})
 from schemas.events import Context
 from schemas.ids import Id
+from serving.surfaces import Filter, Share
+from serving.wishes import Wishes
 
 MAX_K: Final = 200
 MAX_RECENT: Final = 100
@@ -27,6 +29,10 @@ class RecommendationQuery(BaseModel):
     Attributes:
         recent_items: what an anonymous visitor (or somebody whose events have not arrived yet) took last, newest first.
         candidates: recommend only from these.
+        filter: only what this holds for (docs/serving.md). constraints: wishes, most important first; where fewer than k items meet
+            them, the last are dropped first, and the answer says which.
+        diversity: from 0 (as scored) to 1 (as unlike each other as can be); the surface's where it is not given.
+        explore: how much chance is in the list, 0 to 1; the surface's where it is not given. Propensities are logged.
         context: goes with the impression; a text under `item_id` names the item of the page, whose neighbours are a last resort.
     """
 
@@ -40,3 +46,7 @@ class RecommendationQuery(BaseModel):
     recent_items: list[Id] = Field(default_factory=list, max_length=MAX_RECENT)
     candidates: list[Id] | None = Field(default=None, max_length=MAX_CANDIDATES)
     context: Context = Field(default_factory=dict, max_length=64)
+    filter: Filter | None = Field(default=None, examples=['price < 20 and "comedy" in categories and not seen'])
+    constraints: Wishes | None = Field(default=None, examples=[{"price": {"max": 20}, "categories": {"any": ["comedy", "drama"]}}])
+    diversity: Share | None = Field(default=None, examples=[0.3])
+    explore: Share | None = Field(default=None, examples=[0.1])

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
 from feature_store.item_blob import Neighbours, unpack_neighbours
-from feature_store.keys import item_key, user_key
+from feature_store.keys import item_key, session_key, user_key
 from feature_store.packing import CorruptBlob
+from feature_store.session_blob import SessionState, session_of
 from feature_store.user_blob import UserState, unpack_user
-from schemas.errors import StoreUnavailable
 from schemas.ids import partition_of
-from serving.blended import Blend, Blended, mixed
+from serving.blended import Blend, mixed
 from serving.content_source import ContentSource, Likeness
+from serving.decision import Decision, Votes
 from serving.guarded_store import GuardedStore
 from serving.interests import Interests, interests_of
+from serving.plan import Plan
 from serving.query import RecommendationQuery
 from serving.ranking.affinity import affinity, strongest_categories
 from serving.ranking.covisitation import covisitation
 from serving.ranking.evidence import Evidence, ranked, total
-from serving.ranking.fusion import WEIGHTS, contributions, fuse, votes
+from serving.ranking.fusion import contributions, fuse, votes
 from serving.ranking.newcomers import with_newcomers
+from serving.reads import Reads
 from serving.shelf import Shelf
 from serving.situation import contexts_of
+from serving.steering import Steering
 from serving.trending_lists import TrendingLists
 
 log = logging.getLogger(__name__)
@@ -34,66 +38,6 @@ WHERE_THEY_ARE: Final = 2 / 3  # weight of what is popular in the request's cont
 POOL: Final = 100  # items that each source proposes, and as many more as the query wants
 _ALIKE: Final = 500  # items looked through for those that nobody has taken yet
 _PERSONAL: Final = ("covisitation", "affinity", "content")
-Votes = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided for one query, and on what grounds.
-
-    Attributes:
-        state: what the store knows of the user; None: nothing, or it could not be asked.
-        blended: what the online blend proposed; None: it is not there or untrained.
-        evidence: source name to its pieces of evidence. Empty where the blend filled the list.
-        votes: source name to what it adds to each item it proposes; likewise.
-        alike: items described like what the person took last, to their cosine. here: for somebody of whom nothing is known, items
-            to their share of what happens in the contexts of the request.
-        newcomers: which of the chosen have a place because nobody has taken them yet. likeness: why those are here that are
-            here for their content.
-        led_by: of the chosen of the blend, to the past item that speaks most for it, where one does.
-        chosen: item and score, best first. Items of the blend come before all others but newcomers.
-        tail: what the votes of the items behind those of the blend are multiplied by, so that scores fall.
-        dropped: how many better items were left out, by reason.
-        degraded: why the answer is from a lower step; None: it is not.
-        round_trips: how often the store was asked.
-    """
-
-    query: RecommendationQuery
-    interests: Interests
-    state: UserState | None = None
-    blended: Blended | None = None
-    evidence: Mapping[str, Sequence[Evidence]] = field(default_factory=dict)
-    votes: Votes = field(default_factory=dict)
-    alike: Mapping[str, float] = field(default_factory=dict)
-    here: Mapping[str, float] = field(default_factory=dict)
-    newcomers: frozenset[str] = frozenset()
-    likeness: Mapping[str, Likeness | None] = field(default_factory=dict)
-    led_by: Mapping[str, str] = field(default_factory=dict)
-    chosen: Sequence[tuple[str, float]] = ()
-    tail: float = 1.0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    degraded: str | None = None
-    round_trips: int = 0
-
-
-class Reads:
-    """The store as one request sees it: a failed read finds nothing, and is remembered."""
-
-    def __init__(self, store: GuardedStore) -> None:
-        self._store = store
-        self.round_trips = 0
-        self.failed = False
-
-    async def blobs(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """One round trip; none for no keys."""
-        if not keys:
-            return []
-        self.round_trips += self._store.answers
-        try:
-            return await self._store.read(keys)
-        except StoreUnavailable:
-            self.failed = True
-            return [None] * len(keys)
 
 
 class Recommender:
@@ -105,86 +49,102 @@ class Recommender:
         self._shelf = shelf
         self._blend = blend
         self._content = content
+        self.steering = Steering(shelf, lists)
 
-    async def recommend(self, query: RecommendationQuery) -> Decision:
-        """Decide. Never fails for lack of a store, of models, of events or of a catalogue."""
+    async def recommend(self, query: RecommendationQuery, plan: Plan | None = None) -> Decision:
+        """Decide. Never fails for lack of a store, of models, of events or of a catalogue.
+
+        Args:
+            plan: how the list is made; None: nothing is steered.
+        """
+        plan = plan or Plan(query.k)
         reads = Reads(self._store)
-        state = await self._user_state(query.user_id, reads)
-        interests = interests_of(query, state)
+        state, session = await self._known_of(query.user_id, reads)
+        interests = interests_of(query, state, plan.kept_away(state))
         alike = self._content.candidates(interests.seeds, _ALIKE, interests.seen)
         here = {} if interests.seeds else self._blend.popular_where(contexts_of(query.context), POOL + query.k)
-        blended = await self._blend.propose(query, interests, state)
+        blended = await self._blend.propose(query, interests, state, session) if plan.surface.sources.blend else None
         if blended is not None and alike and not (blended.personal or blended.remembered):
             blended = None  # it knows nothing that they took: what is described like it says more
-        chosen, unavailable = self._best_of_blend(blended, here, query)
-        decision = Decision(
-            query, interests, state, blended, alike=alike, here=here, chosen=chosen, dropped={"unavailable": unavailable}
-        )
-        if len(chosen) < query.k:
+        decision = self._from_blend(Decision(query, interests, plan, state, blended, alike=alike, here=here))
+        if not self.steering.enough(plan, state, decision.chosen):
             decision = await self._filled(decision, reads)
-        decision = self._explained(self._with_newcomers(decision))
-        return replace(decision, degraded=self._degraded(decision, reads), round_trips=reads.round_trips)
+        decision = self._with_newcomers(decision) if plan.plain else await self._steered(decision, reads)
+        likeness, led_by = self._reasons(decision)
+        degraded = self._degraded(decision, reads)
+        return replace(decision, likeness=likeness, led_by=led_by, degraded=degraded, round_trips=reads.round_trips)
 
-    def _best_of_blend(
-        self, blended: Blended | None, here: Mapping[str, float], query: RecommendationQuery
-    ) -> tuple[list[tuple[str, float]], int]:
-        """The blend's best k that are asked for and may be shown, and how many better ones may not.
+    def _from_blend(self, decision: Decision) -> Decision:
+        """The decision with the blend's best that are asked for and may be shown, as many as the list is made of.
 
         For somebody of whom nothing is known, what is popular where they are counts as much as what the blend thinks.
         """
+        blended, here, allowed = decision.blended, decision.here, decision.allowed
         if blended is None:
-            return [], 0
-        allowed = None if query.candidates is None else frozenset(query.candidates)
+            return decision
         scores = mixed(blended.scores, here, WHERE_THEY_ARE) if here else blended.scores
         asked_for = ((item, score) for item, score in scores.items() if allowed is None or item in allowed)
-        return self._available(asked_for, query.k)
+        chosen, unavailable = self._available(asked_for, decision.plan.wanted, decision)
+        return replace(decision, chosen=chosen, dropped={"unavailable": unavailable})
+
+    def _newcomers(self, decision: Decision, chosen: Container[str] = ()) -> Iterator[str]:
+        """What is described like what the person took, may be shown and has no events yet, without what is chosen already."""
+        allowed, may_show = decision.allowed, self.steering.gate(decision.plan, decision.state)
+        fitting = (item for item in decision.alike if item not in chosen and (allowed is None or item in allowed))
+        return (item for item in self._blend.unheard_of(fitting) if may_show(item))
 
     def _with_newcomers(self, decision: Decision) -> Decision:
-        """The decision with a few places for what is described like what the person took and has no events yet."""
-        query, chosen = decision.query, {item for item, _ in decision.chosen}
-        allowed = None if query.candidates is None else frozenset(query.candidates)
-        fitting = (item for item in decision.alike if item not in chosen and (allowed is None or item in allowed))
-        unheard_of = (item for item in self._blend.unheard_of(fitting) if self._shelf.may_show(item))
-        places = with_newcomers(decision.chosen, unheard_of, query.k)
+        """The decision with a few places for newcomers."""
+        chosen = {item for item, _ in decision.chosen}
+        places = with_newcomers(decision.chosen, self._newcomers(decision, chosen), decision.query.k)
         return replace(decision, chosen=places, newcomers=frozenset(item for item, _ in places) - chosen)
 
-    def _explained(self, decision: Decision) -> Decision:
-        """The decision with which past item speaks for each of the blend's, and what those items that are here for their content
-        have in common with something that the person took.
+    async def _steered(self, decision: Decision, reads: Reads) -> Decision:
+        """The decision with the list that its plan makes of the candidates."""
+        wanted = decision.plan.surface.sources.newcomers
+        found = await self.steering.steered(decision, self._newcomers(decision) if wanted else (), reads)
+        return replace(decision, **found._asdict())
+
+    def _reasons(self, decision: Decision) -> tuple[dict[str, Likeness | None], dict[str, str]]:
+        """What those items that are here for their content have in common with something that the person took, and which past item
+        speaks for each of the blend's.
         """
         voted, seeds = decision.votes.get("content", {}), list(decision.interests.seeds)
         alike = {item for item, _ in decision.chosen if item in voted and _led_by(decision.votes, item) == "content"}
         likeness = {item: self._content.likeness(item, seeds) for item in alike | decision.newcomers}
         led_by = decision.blended.seeds(item for item, _ in decision.chosen) if decision.blended else {}
-        return replace(decision, likeness=likeness, led_by=led_by)
+        return likeness, led_by
 
     async def _filled(self, decision: Decision, reads: Reads) -> Decision:
         """The decision with the rest of the list from the fixed blend of other sources: all of it where there is no online one."""
-        query, interests, first = decision.query, decision.interests, decision.chosen
+        interests, first = decision.interests, decision.chosen
         neighbours = await self._hydrated(interests, reads)
         evidence = {"covisitation": covisitation(neighbours), "affinity": self._affinity(interests)}
         proposed, seen = self._votes(evidence, decision, frozenset(item for item, _ in first))
-        wanted = query.k - len(first)
-        chosen, unavailable = self._available(iter(fuse(proposed).items()), wanted)
-        if len(chosen) < wanted:
-            proposed["catalogue"] = self._filler(proposed, query, interests.seen.union(item for item, _ in first))
-            chosen, unavailable = self._available(iter(fuse(proposed).items()), wanted)
+        wanted = decision.plan.wanted - len(first)
+        chosen, unavailable = self._available(iter(fuse(proposed).items()), wanted, decision)
+        if not self.steering.enough(decision.plan, decision.state, [*first, *chosen]):
+            proposed["catalogue"] = self._filler(proposed, decision, interests.seen.union(item for item, _ in first))
+            chosen, unavailable = self._available(iter(fuse(proposed).items()), wanted, decision)
         tail = first[-1][1] if first else 1.0
-        dropped = {"seen": seen, "unavailable": decision.dropped["unavailable"] + unavailable}
+        dropped = {"seen": seen, "unavailable": decision.dropped.get("unavailable", 0) + unavailable}
         behind = [(item, tail * score) for item, score in chosen]
         return replace(decision, evidence=evidence, votes=proposed, chosen=[*first, *behind], tail=tail, dropped=dropped)
 
-    async def _user_state(self, user_id: str | None, reads: Reads) -> UserState | None:
+    async def _known_of(self, user_id: str | None, reads: Reads) -> tuple[UserState | None, SessionState | None]:
+        """What the store knows of the user, and the session model's state after the same events."""
         if user_id is None:
-            return None
-        blob = (await reads.blobs([user_key(partition_of(user_id, self._lists.partitions), user_id)]))[0]
+            return None, None
+        partition = partition_of(user_id, self._lists.partitions)
+        wanted = (user_key, session_key) if self._blend.published.current.recurrent else (user_key,)
+        blob, *sessions = await reads.blobs([key(partition, user_id) for key in wanted])
         if blob is None:
-            return None
+            return None, None
         try:
-            return unpack_user(blob)
+            return unpack_user(blob), session_of(blob, *sessions)
         except CorruptBlob as error:
             log.warning("state of user %r: %s", user_id, error)
-            return None
+            return None, None
 
     async def _hydrated(self, interests: Interests, reads: Reads) -> list[tuple[str, Neighbours]]:
         partitions = self._lists.partitions
@@ -209,39 +169,44 @@ class Recommender:
 
         What is described alike has a voice where nothing else personal has one.
         """
-        query, interests = decision.query, decision.interests
-        allowed = None if query.candidates is None else frozenset(query.candidates)
-        limit = POOL + query.k
+        interests, allowed, weights = decision.interests, decision.allowed, decision.plan.weights
+        limit = POOL + decision.plan.reach
         proposed: Votes = {}
         dropped = 0
         for name, pieces in evidence.items():
+            if not weights[name]:
+                continue
             scores = total(pieces)
             dropped += sum(scores.pop(item, None) is not None for item in interests.seen)
             scores = {item: score for item, score in scores.items() if item not in chosen and (allowed is None or item in allowed)}
-            proposed[name] = votes(ranked(scores, limit), WEIGHTS[name])
+            proposed[name] = votes(ranked(scores, limit), weights[name])
         out = interests.seen | chosen
-        if not any(proposed.values()):
+        if not any(proposed.values()) and weights["content"]:
             alike = (item for item in decision.alike if item not in out and (allowed is None or item in allowed))
-            proposed["content"] = votes(list(islice(alike, limit)), WEIGHTS["content"])
-        popular = dict.fromkeys([*decision.here, *self._lists.overall().best])
+            proposed["content"] = votes(list(islice(alike, limit)), weights["content"])
+        popular = dict.fromkeys([*decision.here, *self._lists.overall().best] if weights["trending"] else ())
         trending = (item for item in popular if item not in out and (allowed is None or item in allowed))
-        proposed["trending"] = votes(list(islice(trending, limit)), WEIGHTS["trending"])
+        proposed["trending"] = votes(list(islice(trending, limit)), weights["trending"])
         return proposed, dropped
 
-    def _filler(self, proposed: Votes, query: RecommendationQuery, out: frozenset[str]) -> dict[str, float]:
+    def _filler(self, proposed: Votes, decision: Decision, out: frozenset[str]) -> dict[str, float]:
         """The last resort: what was asked for, or the newest of the catalogue; only what no other source proposes."""
-        rest = self._shelf.newest if query.candidates is None else dict.fromkeys(query.candidates)
+        asked_for, weight = decision.query.candidates, decision.plan.weights["catalogue"]
+        rest = self._shelf.newest if asked_for is None else dict.fromkeys(asked_for)
         known = out.union(*proposed.values())
-        return votes([item for item in rest if item not in known], WEIGHTS["catalogue"])
+        return votes([item for item in rest if item not in known], weight) if weight else {}
 
-    def _available(self, best_first: Iterator[tuple[str, float]], k: int) -> tuple[list[tuple[str, float]], int]:
+    def _available(
+        self, best_first: Iterator[tuple[str, float]], k: int, decision: Decision
+    ) -> tuple[list[tuple[str, float]], int]:
         """The best k that may be shown, and how many better ones may not."""
+        may_show = self.steering.gate(decision.plan, decision.state)
         chosen: list[tuple[str, float]] = []
         unavailable = 0
         for item, score in best_first:
             if len(chosen) == k:
                 break
-            if self._shelf.may_show(item):
+            if may_show(item):
                 chosen.append((item, score))
             else:
                 unavailable += 1

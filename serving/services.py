@@ -32,6 +32,7 @@ from serving.recommend import Recommender
 from serving.request_ids import RANDOM_BYTES, new_ulid
 from serving.scoreboard import LiveScoreboard
 from serving.shelf import Shelf
+from serving.surface_watch import SurfaceWatch
 from serving.trending_lists import TrendingLists
 from stream_workers.models.deep.bank_sources import BankSources
 from stream_workers.models.deep.loading import published
@@ -81,6 +82,7 @@ class Services:
     lookups: Lookups
     metrics: Metrics
     limits: Limits
+    surfaces: SurfaceWatch
     clock: Callable[[], int] = clock_ms
     started_at: float = 0.0
 
@@ -95,13 +97,21 @@ class Services:
         if self.follower is not None:
             await self.follower.start()
         self.impressions.start()
+        self.surfaces.start()
         await self.background.start()
 
     async def stop(self) -> None:
         """Send what is buffered, then close everything, none of it for longer than a few seconds."""
         follower_stop = [self.follower.stop] if self.follower is not None else []
         self.blend.close()
-        for stop in (self.background.stop, self.impressions.stop, *follower_stop, self.log.stop, self.store.close):
+        for stop in (
+            self.surfaces.stop,
+            self.background.stop,
+            self.impressions.stop,
+            *follower_stop,
+            self.log.stop,
+            self.store.close,
+        ):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await stop()
@@ -134,6 +144,9 @@ def assemble(
     Args:
         numbers: of the online models; the learner's.
         caught_up: set once the catalogue is whole.
+
+    Raises:
+        InvalidSettings: the surfaces file is wrong, with its lines.
     """
     metrics = Metrics()
     guarded = GuardedStore(store, settings.store_timeout_ms / 1000)
@@ -160,6 +173,7 @@ def assemble(
         lookups=Lookups(guarded, lists, shelf, content, models),
         metrics=metrics,
         limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
+        surfaces=SurfaceWatch(settings.surfaces, metrics),
         clock=clock,
     )
 

@@ -19,7 +19,10 @@ from schemas.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ("schemas", "feature_store")
-PURE = ("schemas", "stream_workers.models", "stream_workers.handlers", "serving.ranking", "batch.models", "evaluation")
+PURE = (
+    "schemas", "stream_workers.models", "stream_workers.handlers", "serving.filters", "serving.ranking", "batch.models",
+    "evaluation",
+)  # fmt: skip
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "schemas": (),
     "feature_store": ("schemas",),

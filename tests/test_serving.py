@@ -79,7 +79,7 @@ async def test_without_any_catalogue_every_item_may_be_shown() -> None:
 
 
 async def test_unknown_query_parameters_are_ignored() -> None:
-    assert len((await recommend(cinema(), k=2, filter="x", diversity="0.5", explore="1"))["items"]) == 2
+    assert len((await recommend(cinema(), k=2, colour="x", page="0.5"))["items"]) == 2
 
 
 async def test_explain_says_what_the_list_was_made_of() -> None:

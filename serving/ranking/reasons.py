@@ -62,6 +62,7 @@ def popular_where(contexts: Sequence[str]) -> str:
 POPULAR: Final = "popular now"
 LIKE_LATELY: Final = "close to what you watched last"
 TASTE: Final = "people with your taste take it"
+PINNED: Final = "chosen for this place"
 FROM_CATALOGUE: Final = "from the catalogue"
 ASKED_FOR: Final = "one of the items asked for"
 
