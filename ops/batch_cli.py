@@ -20,6 +20,29 @@ if TYPE_CHECKING:
 
 batch_app = typer.Typer(no_args_is_help=True)
 
+Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL ...]", help="Which; all without. A wrong name lists them.")]
+Data = Annotated[
+    str,
+    typer.Option(metavar="lake:PATH|DATASET", help="The event lake, or a data set or file as in `freshet evaluate prequential`."),
+]
+Split = Annotated[
+    Literal["future", "leave-one-out"],
+    typer.Option(help="future: judge on the newest tenth of all interactions; leave-one-out: on each user's last one."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for trained models, report, checkpoints; of `ranker` alone a .safetensors file.")
+]
+Repeats = Annotated[bool, typer.Option("--repeats", help="Rank what a user already had too, as for articles or groceries.")]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="VERSION|FILE", help="Begin with the weights of this version, or of MODEL.weights.npz of --out."
+    ),
+]
+Importance = Annotated[
+    bool,
+    typer.Option("--importance", help="Also show what is lost when a group of features is shuffled (two_tower, wide_deep)."),
+]
 ModelSettings = Annotated[
     Path | None, typer.Option("--settings", help="JSON file of settings by model, as `freshet batch tune` writes it.")
 ]
@@ -38,41 +61,19 @@ def batch() -> None:
 
 @batch_app.command()
 def train(
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL ...]", help="Which; all without. A wrong name lists them.")
-    ] = None,
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="lake:PATH|DATASET", help="The event lake, or a data set or file as in `freshet evaluate prequential`."
-        ),
-    ] = "lake:lake",
-    split: Annotated[
-        Literal["future", "leave-one-out"],
-        typer.Option(help="future: judge on the newest tenth of all interactions; leave-one-out: on each user's last one."),
-    ] = "future",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for trained models, report, checkpoints; of `ranker` alone a .safetensors file.")
-    ] = None,
+    models: Models = None,
+    data: Data = "lake:lake",
+    split: Split = "future",
+    out: Out = None,
     html: Annotated[Path | None, typer.Option(help="Write the comparison as one page.")] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
-    repeats: Annotated[
-        bool, typer.Option("--repeats", help="Rank what a user already had too, as for articles or groceries.")
-    ] = False,
+    repeats: Repeats = False,
     loss: Loss = "lambdarank",
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="VERSION|FILE", help="Begin with the weights of this version, or of MODEL.weights.npz of --out."
-        ),
-    ] = None,
+    start: Start = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the published models, for --from; FRESHET_MODELS otherwise.")] = None,
     settings_file: ModelSettings = None,
-    importance: Annotated[
-        bool,
-        typer.Option("--importance", help="Also show what is lost when a group of features is shuffled (two_tower, wide_deep)."),
-    ] = False,
+    importance: Importance = False,
     limit: Limit = None,
     min_rating: Rating = None,
     json_output: Json = False,

@@ -13,34 +13,35 @@ import typer
 
 from ops.batch_cli import ModelSettings
 from ops.command_settings import resolved, settings_of
+from ops.evaluate_cli import Json
 from schemas.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from ops.batch_run import Done
     from schemas.settings import Settings
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LEAST_PAUSE: Final = 60
 WAIT_FOR_LAKE: Final = 600.0  # seconds, for another sync or compaction to end
 
+Models = Annotated[
+    list[str] | None, typer.Argument(metavar="[MODEL ...]", help="Models to train; the sources of the blend otherwise.")
+]
+Warm = Annotated[bool, typer.Option("--warm/--scratch", help="Begin with the serving version's weights where the model can.")]
+
 
 def run(
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL ...]", help="Models to train; the sources of the blend otherwise.")
-    ] = None,
+    models: Models = None,
     every: Annotated[str | None, typer.Option(help="Go on, one run each 30m, 6h or 1d.")] = None,
     lake: Annotated[str | None, typer.Option(metavar="PLACE", help="Folder or URL of the lake, as in `freshet lake sync`.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the published models; FRESHET_MODELS otherwise.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 7,
     least_new: Annotated[int, typer.Option(min=0, help="A model is due after so many new interactions.")] = 1000,
-    warm: Annotated[
-        bool, typer.Option("--warm/--scratch", help="Begin with the serving version's weights where the model can.")
-    ] = True,
+    warm: Warm = True,
     settings_file: ModelSettings = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Bring the lake to where Kafka's log ends first.")] = True,
     name: Annotated[str, typer.Option(help="Name of the local stack; several can stand side by side.")] = "default",
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")
-    ] = False,
+    json_output: Json = False,
 ) -> None:
     """Sync the lake, train what is due, let the gate compare it with what serves, publish what passes.
 
@@ -50,7 +51,7 @@ def run(
     from batch.lake.reading import interactions, open_lake
     from ops import terminal
     from ops.batch_progress import training_bars
-    from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once, summary
+    from ops.batch_run import Plan, noted, one_at_a_time, run_every, run_once
     from ops.batch_settings import read_chosen
     from ops.lake_cli import sync_lake
 
@@ -67,16 +68,23 @@ def run(
                 sync_lake(place, settings, WAIT_FOR_LAKE)
             with training_bars() as bar:
                 done = run_once(interactions(place), plan, terminal.say, bar)
-        if json_output:
-            terminal.print_json(done.as_document())
-        else:
-            terminal.print_table(("model", "version", "the gate"), summary(done))
+        _show(done, json_output)
 
     with one_at_a_time(plan.root):
         if pause is None:
             once()
         else:
             run_every(pause, once, plan.root, terminal.say)
+
+
+def _show(done: Done, json_output: bool) -> None:
+    from ops import terminal
+    from ops.batch_run import summary
+
+    if json_output:
+        terminal.print_json(done.as_document())
+    else:
+        terminal.print_table(("model", "version", "the gate"), summary(done))
 
 
 def seconds_of(text: str) -> float:

@@ -164,8 +164,7 @@ class Blend:
         history, moment, seen, session, again = asked
         sources = self.published.current
         said = sources.of(history, moment, model.bank.items, session) if sources else None
-        with model.repeating(allowed=again):
-            proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said)
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again)
         past, seeds = model.seeds(history, moment)
         personal, remembered = model.knows(history.items), model.remembers(history.user_id)
         found = Blended(proposal, sources.names, past, seeds, model.name, personal, remembered)

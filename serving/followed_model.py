@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
 
@@ -55,16 +54,6 @@ class FollowedModel:
         """Rank once, so that no request waits for the compiler."""
         with self.lock:
             self.bank.recommend(History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64)), self.newest_ms, 1)
-
-    @contextmanager
-    def repeating(self, allowed: bool) -> Iterator[None]:
-        """Within it (and the lock is held) the bank also proposes what a person had before, unless that is excluded."""
-        numbers = self.bank._numbers
-        self.bank._numbers = numbers._replace(repeats=True) if allowed else numbers
-        try:
-            yield
-        finally:
-            self.bank._numbers = numbers
 
     def knows(self, items: Sequence[str]) -> bool:
         """Whether any of the items was ever learnt."""

@@ -209,12 +209,16 @@ def _truth(start: Token, operand: Operand, word: Token) -> Truth:
 
 def _check_time(attribute: Operand, at: Token, other: Operand) -> None:
     """What a time is compared with must be one: RFC 3339, epoch ms, or another time."""
-    if _type(attribute) != TIME or _type(other) in (ANY, TIME, NUMBER):
-        return
+    if _type(attribute) == TIME and _type(other) not in (ANY, TIME, NUMBER) and not _is_time(other):
+        raise InvalidFilter(at.column, 'a time like "2026-01-01T00:00:00Z" or epoch ms', at.shown)
+
+
+def _is_time(operand: Operand) -> bool:
+    """Whether it is a text that is a time."""
+    if not isinstance(operand, Literal) or not isinstance(operand.value, str):
+        return False
     try:
-        if isinstance(other, Literal) and isinstance(other.value, str):
-            parse_timestamp(other.value)
-            return
+        parse_timestamp(operand.value)
     except (ValueError, OverflowError):
-        pass
-    raise InvalidFilter(at.column, 'a time like "2026-01-01T00:00:00Z" or epoch ms', at.shown)
+        return False
+    return True

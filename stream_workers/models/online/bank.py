@@ -173,22 +173,26 @@ class ModelBank:
             forget_user(self._world, self._axes, code)
             self.users.forget(code)
 
-    def recommend(self, history: History, now_ms: int, k: int, exclude: Collection[str] = (), said: F32 | None = None) -> Proposal:
+    def recommend(
+        self, history: History, now_ms: int, k: int, exclude: Collection[str] = (), said: F32 | None = None, again: bool = False
+    ) -> Proposal:
         """The best k candidates of the blend for somebody with this history at this moment; nothing is learnt.
 
         Args:
             history: as fresh as it can be; the bank's own log adds what the person had before.
             exclude: ids that must not come back.
             said: float32[models, items], what published batch models say of each item; None: there are none.
+            again: whether what the person had may come again, whatever the settings say.
         """
         person = self._person
+        numbers = self._numbers._replace(repeats=True) if again else self._numbers
         user = self.users.code(history.user_id) if history.user_id is not None else -1
-        ask_with(person, self._world.log, self._numbers, self.items, user, history, now_ms, exclude)
+        ask_with(person, self._world.log, numbers, self.items, user, history, now_ms, exclude)
         items = len(self.items)
         scratch, count = self._scratch, 0
         if items > 0:
             count = rank_candidates(
-                self._world, person, scratch, self._numbers, self._half_lives, items, _NOTHING if said is None else said
+                self._world, person, scratch, numbers, self._half_lives, items, _NOTHING if said is None else said
             )
         order = np.argsort(-scratch.blended[:count], kind="stable")[:k]
         pool = scratch.pool[:count][order]
