@@ -122,9 +122,7 @@ def worker(name: Name = "default") -> None:
 
     Example: `freshet worker`
     """
-    # Before NumPy is loaded: a worker shares its cores, and threads of BLAS that wait for one another cost the session model more
-    # than they save.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _one_blas_thread()
     from ops.model_settings import read_model_settings
     from stream_workers import app as stream
 
@@ -142,11 +140,19 @@ def api(
 
     Example: `freshet api --port 8080`
     """
+    _one_blas_thread()
     from ops.model_settings import read_model_settings
     from serving import app as serving
 
     settings = resolved(name, api_host=host, api_port=port)
     serving.run(settings, read_model_settings(settings.model_settings, repeats=settings.scoreboard_repeats or None))
+
+
+def _one_blas_thread() -> None:
+    """Before NumPy is loaded: workers and APIs share their cores with others, and threads of BLAS that wait for one another cost
+    more than they save.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @app.command()
