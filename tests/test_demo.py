@@ -30,14 +30,6 @@ CLICK = re.compile(r"click +(.+?): in Kafka after (\d+) ms, in the recommendatio
 PLACE = re.compile(r"^ *\d+ .* (?:new|↑\d+|↓\d+|=) +\S", re.MULTILINE)
 
 
-@pytest.fixture(autouse=True)
-def heeded() -> Iterator[None]:
-    """Ctrl-C counts, also where the tests run in the background of a shell, which has SIGINT ignored by all below it."""
-    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, earlier)
-
-
 def _environment(home: Path, data: Path | None = None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_") and name not in {"FORCE_COLOR"}}
     cache = os.environ.get("FRESHET_CACHE") or str(Path("~/.freshet/cache").expanduser())

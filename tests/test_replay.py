@@ -24,6 +24,7 @@ from ops.sources import JsonObject, RowFaults, SourceEvent
 from schemas.errors import InvalidInput, KafkaUnavailable
 from schemas.ids import partition_of
 from schemas.settings import Settings
+from tests.live import high_water, wait_until
 
 ROOT = Path(__file__).parents[1]
 START_MS = 1_362_062_307_000
@@ -95,7 +96,8 @@ class Log:
         return [TopicPartition(name, number) for name in TOPICS if name in known for number in known[name].partitions]
 
     def _end(self, part: TopicPartition) -> int:
-        end: int = self._consumer.get_watermark_offsets(part, timeout=10)[1]
+        place = (part.topic, part.partition)
+        end: int = wait_until(lambda: high_water(self._consumer, place), what=f"a leader of {place}")[1]
         return end
 
     def close(self) -> None:
