@@ -29,7 +29,7 @@ def _work(learner: bool) -> float:
         bench.produce(catalogue())
         bench.worker(learner=learner, scoreboard_sample=SAMPLE)
         if learner:
-            wait_until(lambda: _learner_runs(bench), 120, "the learner to start")
+            wait_until(lambda: learner_runs(bench), 120, "the learner to start")
         bench.produce(log)
         wait_until(lambda: bench.applied()[0], 60, "the first event")
         first, started = bench.applied()[0], time.perf_counter()
@@ -39,6 +39,7 @@ def _work(learner: bool) -> float:
         return (EVENTS - first) / (time.perf_counter() - started)
 
 
-def _learner_runs(bench: Rig) -> bool:
+def learner_runs(bench: Rig) -> bool:
+    """Whether a worker learns."""
     beats = [orjson.loads(bench.redis.get(key) or b"{}") for key in bench.redis.scan_iter("worker:*")]
     return any((beat.get("learner") or {}).get("lag") is not None for beat in beats)
