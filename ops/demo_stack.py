@@ -60,6 +60,9 @@ def stoppable() -> Iterator[Stoppable]:
         signal.signal(number, stopping.on_signal)
     try:
         yield stopping
+    except SystemError as error:
+        # raised in a call that had its result already: the interpreter wraps it
+        raise error.__cause__ if isinstance(error.__cause__, Stopped) else error from None
     finally:
         for number in heeded:
             signal.signal(number, earlier[number])

@@ -165,6 +165,17 @@ def test_signals_end_the_block_but_not_the_stopping() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_signal_is_known_also_where_the_interpreter_wraps_it() -> None:
+    with pytest.raises(Stopped) as stopped, stoppable():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Stopped as raised:
+            raise SystemError("returned a result with an exception set") from raised
+    assert stopped.value.number == signal.SIGTERM
+    with pytest.raises(SystemError, match="of its own"), stoppable():
+        raise SystemError("of its own")
+
+
 @pytest.fixture
 def home_page(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A server in place of GitHub: its URL and the folder it serves."""
