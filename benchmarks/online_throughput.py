@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-import orjson
-
-from benchmarks.rig import Rig, catalogue, compile_models, events, rig, wait_until
+from benchmarks.rig import catalogue, compile_models, events, rig
 from benchmarks.row import Row
 
 EVENTS, USERS, SAMPLE = 200_000, 20_000, 0.02
@@ -28,18 +24,4 @@ def _work(learner: bool) -> float:
     with rig() as bench:
         bench.produce(catalogue())
         bench.worker(learner=learner, scoreboard_sample=SAMPLE)
-        if learner:
-            wait_until(lambda: learner_runs(bench), 120, "the learner to start")
-        bench.produce(log)
-        wait_until(lambda: bench.applied()[0], 60, "the first event")
-        first, started = bench.applied()[0], time.perf_counter()
-        bench.settle(300)
-        if learner:
-            bench.settle_models(EVENTS)
-        return (EVENTS - first) / (time.perf_counter() - started)
-
-
-def learner_runs(bench: Rig) -> bool:
-    """Whether a worker learns."""
-    beats = [orjson.loads(bench.redis.get(key) or b"{}") for key in bench.redis.scan_iter("worker:*")]
-    return any((beat.get("learner") or {}).get("lag") is not None for beat in beats)
+        return bench.rate_of(log, learner)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.row import Row
 from serving.ranking.calibration import Calibration, mixes
 from serving.ranking.content_vectors import content_vectors
-from serving.ranking.diversity import Redundancy, dpp, mmr
+from serving.ranking.diversity import Redundancy, Volume
 from serving.ranking.exposure import Caps, Exposure, grouped
 from serving.ranking.greedy import greedy
 
@@ -28,7 +28,7 @@ def run() -> list[Row]:
     relevance, vectors = np.linspace(1, 0, POOL), content_vectors(terms)
     mix, shares = mixes({f"c{n}": 1.0 + n for n in range(8)}, categories)
     groups, targets = grouped([own[0] for own in categories])
-    assert mmr(relevance, vectors, K, DIVERSITY).tolist() == _loops(relevance, vectors)
+    assert greedy(relevance, [Redundancy(vectors, DIVERSITY)], K).tolist() == _loops(relevance, vectors)
     textbook = _milliseconds(lambda: _loops(relevance, vectors), 3)
 
     def row(name: str, ask: Callable[[], object], wanted: str = "") -> Row:
@@ -36,9 +36,9 @@ def run() -> list[Row]:
         return Row(f"rerank/{name}", spent, "ms", "MMR in loops", spent / textbook, wanted)
 
     return [
-        row("mmr", lambda: mmr(relevance, vectors, K, DIVERSITY), BOUND),
-        row("mmr with its vectors", lambda: mmr(relevance, content_vectors(terms), K, DIVERSITY), BOUND),
-        row("dpp", lambda: dpp(relevance, vectors, K, DIVERSITY)),
+        row("mmr", lambda: greedy(relevance, [Redundancy(vectors, DIVERSITY)], K), BOUND),
+        row("mmr with its vectors", lambda: greedy(relevance, [Redundancy(content_vectors(terms), DIVERSITY)], K), BOUND),
+        row("dpp", lambda: greedy(relevance, [Volume(vectors, DIVERSITY)], K)),
         row("calibration", lambda: greedy(relevance, [Calibration(mix, shares, DIVERSITY)], K)),
         row("exposure", lambda: greedy(relevance, [Exposure(groups, targets, DIVERSITY)], K)),
         row("caps", lambda: greedy(relevance, [], K, Caps(categories, {}, 3))),

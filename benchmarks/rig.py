@@ -111,6 +111,23 @@ class Rig:
         wait_until(lambda: process.poll() is not None or any(self.redis.scan_iter("worker:*")), 60, "the worker to start")
         return process
 
+    def rate_of(self, log: list[Record], learner: bool) -> float:
+        """Events per second of the worker that runs: from the first one of the log applied until all are in Redis, and learnt if it
+        learns."""
+        if learner:
+            wait_until(self._is_learning, 120, "the learner to start")
+        self.produce(log)
+        wait_until(lambda: self.applied()[0], 60, "the first event")
+        first, started = self.applied()[0], time.perf_counter()
+        self.settle(300)
+        if learner:
+            self.settle_models(len(log))
+        return (len(log) - first) / (time.perf_counter() - started)
+
+    def _is_learning(self) -> bool:
+        beats = [orjson.loads(self.redis.get(key) or b"{}") for key in self.redis.scan_iter("worker:*")]
+        return any((beat.get("learner") or {}).get("lag") is not None for beat in beats)
+
     def api(self) -> str:
         """Start an API, wait until it is ready; returns its URL."""
         with socket.socket() as probe:

@@ -20,8 +20,7 @@ import psutil
 
 from batch.registry.pointers import Note, promote
 from batch.registry.publish import publish
-from benchmarks.online_throughput import learner_runs
-from benchmarks.rig import ITEMS, catalogue, compile_models, events, rig, wait_until
+from benchmarks.rig import ITEMS, catalogue, compile_models, events, rig
 from benchmarks.rnn_step import WANTED, gru, milliseconds, recurrent
 from benchmarks.row import Row
 from feature_store.version_manifest import Facts, TrainedOn
@@ -94,20 +93,12 @@ def _work(model: Recurrent | None, learner: bool) -> Work:
             _publish(Path(folder), model)
         bench.produce(catalogue())
         worker = bench.worker(learner=learner, models=folder, session_model=MODEL)
-        if learner:
-            wait_until(lambda: learner_runs(bench), 120, "the learner to start")
         cpu = _cpu_seconds(worker.pid)
-        bench.produce(log)
-        wait_until(lambda: bench.applied()[0], 60, "the first event")
-        first, started = bench.applied()[0], time.perf_counter()
-        bench.settle(300)
-        if learner:
-            bench.settle_models(EVENTS)
-        seconds = time.perf_counter() - started
+        rate = bench.rate_of(log, learner)
         stored = sum(1 for _ in bench.redis.scan_iter("s:{*", count=1000))
         if bool(stored) != (model is not None):
             raise RuntimeError(f"{stored} states stored")
-        return Work((EVENTS - first) / seconds, 1e6 * (_cpu_seconds(worker.pid) - cpu) / EVENTS)
+        return Work(rate, 1e6 * (_cpu_seconds(worker.pid) - cpu) / EVENTS)
 
 
 def _cpu_seconds(pid: int) -> float:

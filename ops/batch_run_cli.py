@@ -71,10 +71,7 @@ def run(
         _show(done, json_output)
 
     with one_at_a_time(plan.root):
-        if pause is None:
-            once()
-        else:
-            run_every(pause, once, plan.root, terminal.say)
+        once() if pause is None else run_every(pause, once, plan.root, terminal.say)
 
 
 def _show(done: Done, json_output: bool) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import orjson
-
 from batch.models.configured import configured
+from ops.json_objects import read_object, write_object
 from schemas.errors import InvalidSettings
 
 Chosen = Mapping[str, Mapping[str, Any]]
 """Settings by model."""
 NONE_CHOSEN: Final[Chosen] = MappingProxyType({})
+_EXPECTED: Final = 'settings by model, such as {"two_tower": {"width": 32}}'
 
 
 def read_chosen(path: Path | None) -> dict[str, dict[str, Any]]:
@@ -41,19 +41,11 @@ def write_chosen(path: Path, name: str, settings: Mapping[str, Any]) -> None:
         InvalidSettings: the file is there and is none of ours, or it cannot be written.
     """
     others = read_chosen(path) if path.exists() else {}
-    try:
-        path.write_bytes(orjson.dumps({**others, name: dict(settings)}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    except OSError as error:
-        raise InvalidSettings(f"{path} cannot be written: {error.strerror or error}") from error
+    write_object(path, {**others, name: dict(settings)})
 
 
 def _objects(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        found = orjson.loads(path.expanduser().read_bytes())
-    except OSError as error:
-        raise InvalidSettings(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InvalidSettings(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
-        raise InvalidSettings(f'{path}: expected settings by model, such as {{"two_tower": {{"width": 32}}}}')
+    found = read_object(path, _EXPECTED)
+    if not all(isinstance(one, dict) for one in found.values()):
+        raise InvalidSettings(f"{path}: expected {_EXPECTED}")
     return found

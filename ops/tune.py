@@ -14,7 +14,7 @@ from evaluation.search import Fields, Found, Scores, search
 from evaluation.search_space import SPACE
 from ops.evaluate import Say, announce, compile_models
 from ops.evaluate_source import Asked, catalogue, describe_items, open_stream
-from ops.model_settings import write_model_settings
+from ops.json_objects import write_object
 from ops.terminal import print_facts, print_table
 from schemas.errors import InvalidInput
 from schemas.horizons import HOUR_MS
@@ -90,7 +90,7 @@ def tune(asked: Asked, data: Path | None, mode: Mode, trials: int, seed: int, ou
         return dict(zip(record.names, means.tolist(), strict=True))
 
     found = search(measure, len(asked_first), trials, rng, progress=progress)
-    write_model_settings(out, found.best.fields)
+    write_object(out, found.best.fields)
     return Tuning(asked.source, mode, seed, count, out, found)
 
 

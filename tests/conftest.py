@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from batch.lake import storage
 from schemas.settings import Settings
 from tests.live import Live
 from tests.servers import TestServers, start_servers
@@ -47,3 +48,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         with Live(servers, settings, folder) as running:
             running.create_topics()
             yield running
+
+
+@pytest.fixture
+def without_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk takes most of the time, and nobody pulls the plug here."""
+    monkeypatch.setattr(storage, "sync_to_disk", lambda path: None)

@@ -15,10 +15,29 @@ from pyarrow import parquet
 from batch.lake.event_log import LogRecord, Place, Span
 from batch.lake.lake import Lake
 from batch.lake.storage import Storage
+from batch.lake.syncing import BatchSize, sync
 from schemas.topics import CLICKS, FEEDBACK, VIEWS
 
 NOW = 1_770_000_000_000
-DAY = 86_400_000
+DAY, HOUR = 86_400_000, 3_600_000
+
+
+def lake_at(folder: Path | str) -> Lake:
+    """A lake in a folder, which need not be there."""
+    return Lake(Storage(str(folder)))
+
+
+def filled(folder: Path | str, log: ListLog, records: int = 4) -> Lake:
+    """A lake with all of a log, in files of so many records at most."""
+    lake = lake_at(folder)
+    sync(lake, log, NOW, size=BatchSize(records=records))
+    return lake
+
+
+def rows_of(folder: Path, topic: str, invalid: bool = False) -> list[dict[str, object]]:
+    """What is kept of a topic, by one who only looks at the folders."""
+    files = sorted(folder.glob(f"{'invalid/' if invalid else ''}topic={topic}/*/*.parquet"))
+    return [row for path in files for row in parquet.ParquetFile(path).read().to_pylist()]
 
 
 class ListLog:

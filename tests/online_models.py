@@ -114,3 +114,14 @@ def clicks(users: list[str], items: list[str], start: int = START) -> Interactio
 
 def learn(bank: ModelBank, batch: Interactions) -> Any:
     return bank.advance(batch, batch.weights > 0)
+
+
+def full_bank() -> ModelBank:
+    """Forty items and twenty users, everything of which has something; no room for another item."""
+    bank = ModelBank(SMALL)
+    rng = np.random.default_rng(6)
+    items = [f"i{n}" for n in range(40)] + [f"i{n}" for n in rng.integers(40, size=150)]
+    for n in range(40):
+        bank.describe(f"i{n}", [f"genre{n % 5}"], f"Film ({1980 + n})")
+    learn(bank, clicks([f"u{n}" for n in rng.integers(20, size=190)], items))
+    return bank

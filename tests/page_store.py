@@ -53,3 +53,14 @@ def equal(found: State, state: State) -> bool:
         found[name].dtype == array.dtype and found[name].shape == array.shape and found[name].tobytes() == array.tobytes()
         for name, array in state.items()
     )
+
+
+def few_changes(commits: int) -> tuple[PageStore, State, Replica]:
+    """Commits of which all but the first are deltas, and a replica of the first."""
+    store, state, replica = PageStore(), {"counts": np.ones(100_000, np.uint32)}, Replica()
+    store.commit(state)
+    assert store.follow(replica)
+    for number in range(commits):
+        state["counts"][[number, 90_000]] += 7
+        store.commit(state)
+    return store, state, replica

@@ -8,29 +8,27 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from batch.lake import storage
 from batch.lake.compacting import compact
 from batch.lake.lake import Lake
 from batch.lake.rows import read_rows
 from batch.lake.storage import LakeBusy, Storage
 from batch.lake.syncing import BatchSize, sync
 from schemas.topics import CLICKS, FEEDBACK, IMPRESSIONS, USERS, VIEWS
-from tests.lake_world import DAY, NOW, DyingStorage, Killed, ListLog, in_lake, in_log, mixed_log, on_disk
+from tests.lake_world import (
+    DAY,
+    HOUR,
+    NOW,
+    DyingStorage,
+    Killed,
+    ListLog,
+    filled,
+    in_lake,
+    in_log,
+    mixed_log,
+    on_disk,
+)
 
-SMALL = BatchSize(records=3)
-HOUR = 3_600_000
-
-
-@pytest.fixture(autouse=True)
-def without_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk takes most of the time, and nobody pulls the plug here."""
-    monkeypatch.setattr(storage, "sync_to_disk", lambda path: None)
-
-
-def filled(folder: Path | str, log: ListLog) -> Lake:
-    lake = Lake(Storage(str(folder)))
-    sync(lake, log, NOW, size=SMALL)
-    return lake
+pytestmark = pytest.mark.usefixtures("without_power_cuts")
 
 
 def rows_of(lake: Lake, topics: tuple[str, ...] = (VIEWS, CLICKS, FEEDBACK)) -> pa.Table:
@@ -39,7 +37,7 @@ def rows_of(lake: Lake, topics: tuple[str, ...] = (VIEWS, CLICKS, FEEDBACK)) -> 
 
 def test_small_files_become_one_for_each_topic_day_and_partition(tmp_path: Path) -> None:
     log = mixed_log(60)
-    lake = filled(tmp_path, log)
+    lake = filled(tmp_path, log, 3)
     before = rows_of(lake)
     report = compact(lake, NOW)
     folders = [
@@ -54,19 +52,19 @@ def test_small_files_become_one_for_each_topic_day_and_partition(tmp_path: Path)
 
 def test_a_compacted_lake_goes_on(tmp_path: Path) -> None:
     log = mixed_log(30)
-    lake = filled(tmp_path, log)
+    lake = filled(tmp_path, log, 3)
     compact(lake, NOW)
     for n in range(10):
         log.event(f"late{n}", "1", partition=n % 2)
-    sync(lake, log, NOW + 1, size=SMALL)
+    sync(lake, log, NOW + 1, size=BatchSize(records=3))
     compact(lake, NOW + 2, grace_ms=0)
     log.event("last", "1")
-    sync(lake, log, NOW + 3, size=SMALL)
+    sync(lake, log, NOW + 3, size=BatchSize(records=3))
     assert on_disk(tmp_path) == in_log(log) == in_lake(lake)
 
 
 def test_files_that_are_large_enough_are_left_alone(tmp_path: Path) -> None:
-    lake = filled(tmp_path, mixed_log(30))
+    lake = filled(tmp_path, mixed_log(30), 3)
     smallest = min(file.bytes for file in lake.load().files.values())
     assert compact(lake, NOW, largest_bytes=smallest)[:3] == (0, 0, 0)
 
@@ -78,7 +76,7 @@ def test_killed_at_any_change_nothing_has_happened_or_all(tmp_path: Path, late: 
         log.event(f"u{n}", topic=(CLICKS, VIEWS)[n % 2], partition=n // 2 % 2, at=NOW - 40 * DAY)
     for changes in range(1000):
         folder = tmp_path / str(changes)
-        lake = filled(folder, log)
+        lake = filled(folder, log, 3)
         try:
             compact(Lake(DyingStorage(str(folder), changes, late)), NOW + 1, grace_ms=0)
         except Killed:
@@ -96,7 +94,7 @@ def test_killed_at_any_change_nothing_has_happened_or_all(tmp_path: Path, late: 
 
 def test_who_reads_meanwhile_reads_on(tmp_path: Path) -> None:
     log = mixed_log(60)
-    lake = filled(tmp_path, log)
+    lake = filled(tmp_path, log, 3)
     whole = rows_of(lake)
     reading = read_rows(lake, (VIEWS, CLICKS, FEEDBACK))
     pieces = [next(reading)]
@@ -109,7 +107,7 @@ def test_who_reads_meanwhile_reads_on(tmp_path: Path) -> None:
 
 def test_replaced_files_go_after_the_grace_time(tmp_path: Path) -> None:
     log = mixed_log(30)
-    lake = filled(tmp_path, log)
+    lake = filled(tmp_path, log, 3)
     replaced = compact(lake, NOW, grace_ms=HOUR).merged
     assert compact(lake, NOW + HOUR - 1, grace_ms=HOUR).deleted == 0
     commits = len(list((tmp_path / "_commits").iterdir()))
@@ -127,7 +125,7 @@ def test_users_to_be_forgotten_leave_no_row_and_no_byte(tmp_path: Path) -> None:
     log.append(USERS, None, "u1")
     log.append(IMPRESSIONS, {"request_id": "r", "user_id": "u1", "timestamp": NOW - 40 * DAY, "items": []}, "u1")
     log.append(CLICKS, b'{"user_id": "u1", "item_id": 7}', None)  # no event, but of that user
-    lake = filled(tmp_path, log)
+    lake = filled(tmp_path, log, 3)
     compact(lake, NOW)  # each in one file, in which others are too
     total = in_lake(lake).total()
     report = compact(lake, NOW + 1, forget={"u1", "u4", "nobody"}, grace_ms=0)
@@ -149,7 +147,7 @@ def test_forgetting_rewrites_only_what_holds_the_user(tmp_path: Path) -> None:
     log = ListLog()
     for day in range(4):
         log.event("u1" if day == 2 else "u2", at=log.time - day * DAY)
-    lake = filled(tmp_path, log)
+    lake = filled(tmp_path, log, 3)
     before = set(lake.load().files)
     report = compact(lake, NOW, forget={"u1"})
     assert (report.merged, report.written, report.forgotten) == (1, 0, 1)
@@ -158,7 +156,7 @@ def test_forgetting_rewrites_only_what_holds_the_user(tmp_path: Path) -> None:
 
 def test_a_lake_that_is_no_folder() -> None:
     log = mixed_log(30)
-    lake = filled("memory://test-lake-compact", log)
+    lake = filled("memory://test-lake-compact", log, 3)
     compact(lake, NOW, forget={"u1"}, grace_ms=0)
     assert 0 < in_lake(lake).total() < in_log(log).total()
     log.event("late")
@@ -169,7 +167,7 @@ def test_a_lake_that_is_no_folder() -> None:
 
 def test_of_two_compactions_at_once_on_an_object_store_one_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     log = mixed_log(30)
-    lake, other = filled("memory://test-lake-compact-two", log), Lake(Storage("memory://test-lake-compact-two"))
+    lake, other = filled("memory://test-lake-compact-two", log, 3), Lake(Storage("memory://test-lake-compact-two"))
     read, come_between = Lake.read, [True]
 
     def reading(self: Lake, *given, **named):  # type: ignore[no-untyped-def]

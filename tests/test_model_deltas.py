@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_store import page_rewriting
-from feature_store.keys import MODEL_INDEX, USER_IDS
+from feature_store.keys import MODEL_INDEX
 from feature_store.model_deltas import Delta, DeltaId, Words, pack_delta, unpack_delta
-from feature_store.model_pages import PageWriter
 from feature_store.packing import CorruptBlob
-from feature_store.page_format import PAGE_BYTES, Index, PageId, unpack_index
+from feature_store.page_format import PAGE_BYTES, PageId
 from feature_store.page_replica import Place, Replica, reads
 from feature_store.page_rewriting import MOST_DELTAS, rewritten_now, room_for_deltas
-from tests.page_store import PageStore, State, equal
+from tests.page_store import PageStore, State, equal, few_changes
 
 numbers_of_words = st.lists(st.integers(0, 2**32 - 1), unique=True, min_size=1, max_size=40).map(sorted)
 
@@ -120,17 +119,6 @@ def test_rewriting_leaves_no_more_deltas_than_there_is_room_for(commits: list[tu
 
 
 # --- who reads them -------------------------------------------------------------------------------------------------------
-
-
-def few_changes(commits: int) -> tuple[PageStore, State, Replica]:
-    """Commits of which all but the first are deltas, and a replica of the first."""
-    store, state, replica = PageStore(), {"counts": np.ones(100_000, np.uint32)}, Replica()
-    store.commit(state)
-    assert store.follow(replica)
-    for number in range(commits):
-        state["counts"][[number, 90_000]] += 7
-        store.commit(state)
-    return store, state, replica
 
 
 def wanted(store: PageStore, replica: Replica) -> list[Place]:
@@ -270,73 +258,3 @@ def test_keys_are_read_a_megabyte_at_a_time() -> None:
     assert [len(keys) for keys in reads(places)] == [32, 8, 1, 2]
     assert [key for keys in reads(places) for key in keys] == [place.key for place in places]
     assert list(reads([])) == []
-
-
-# --- who goes on writing, and who must not be found -------------------------------------------------------------------------
-
-
-def test_a_writer_that_goes_on_keeps_the_deltas_that_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_rewriting, "MOST_DELTAS", 6)
-    store, state, replica = few_changes(4)
-    for number in range(30):
-        if number % 4 == 0:
-            reader = Replica()
-            assert store.follow(reader)
-            assert isinstance(reader.index, Index)
-            store.writer = PageWriter.resume(reader.index, reader.state)
-        state["counts"][[number * 3000, 60_000]] += 1
-        store.commit(state)
-        assert 0 < len(store.deltas()) <= 6
-        if number % 3 == 0:
-            assert store.follow(replica)
-            assert equal(replica.state, state)
-    fresh = Replica()
-    assert store.follow(fresh)
-    assert equal(fresh.state, state)
-
-
-def test_a_store_that_lost_its_last_commits_is_followed_back() -> None:
-    store, state, replica = few_changes(2)
-    kept, then = dict(store.blobs), {name: array.copy() for name, array in state.items()}
-    state["counts"][[5, 70_000]] = 99
-    store.commit(state, events=3)
-    assert store.follow(replica)
-    store.blobs = kept
-    assert store.follow(replica)
-    assert equal(replica.state, then)
-    assert replica.index is not None
-    store.writer = PageWriter.resume(replica.index, replica.state)
-    then["counts"][6] = 98
-    store.commit(then, events=4)
-    assert store.follow(replica)
-    assert equal(replica.state, then)
-
-
-@pytest.mark.parametrize("cut", [False, True])
-def test_when_somebody_is_taken_out_pages_and_deltas_are_written_anew(cut: bool) -> None:
-    names = np.frombuffer(b"anna" * 3000 + b"otto-12345", np.uint8).copy()
-    store, state = PageStore(), {USER_IDS: names[:12_000], "users": np.ones(20_000), "others": np.ones(20_000)}
-    store.commit(state)
-    state[USER_IDS] = names
-    state["users"][[7, 9_000]] = 1234.5678
-    state["others"][8] = 3
-    store.commit(state)
-    secrets = (b"otto-12345", np.float64(1234.5678).tobytes())
-    assert all(any(secret in blob for blob in store.blobs.values()) for secret in secrets)
-    state[USER_IDS] = names[:12_000] if cut else np.concatenate((names[:12_000], np.zeros(10, np.uint8)))
-    state["users"][[7, 9_000]] = 0
-    store.commit(state)
-    assert not any(secret in blob for blob in store.blobs.values() for secret in secrets)
-    assert store.deltas() == {}
-    assert unpack_index(store.blobs[MODEL_INDEX]).oldest == 4
-    fresh = Replica()
-    assert store.follow(fresh)
-    assert equal(fresh.state, state)
-
-
-def test_people_who_come_are_no_reason_to_write_pages() -> None:
-    names = np.frombuffer(b"anna" * 3000 + b"otto-12345", np.uint8)
-    store = PageStore()
-    store.commit({USER_IDS: names[:12_000], "users": np.ones(20_000)})
-    store.commit({USER_IDS: names, "users": np.ones(20_000)})
-    assert len(store.deltas()) == 1

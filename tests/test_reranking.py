@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.ranking.adjustments import damped, mixed_in, novelty, serendipity
 from serving.ranking.calibration import SMOOTHING, Calibration, mixes
 from serving.ranking.content_vectors import LARGEST, content_vectors
-from serving.ranking.diversity import OWN, Redundancy, Volume, dpp, mmr
+from serving.ranking.diversity import OWN, Redundancy, Volume
 from serving.ranking.exposure import Caps, Exposure, grouped
 from serving.ranking.greedy import Term, greedy, scaled
 from serving.ranking.relaxation import kept, tiers
@@ -26,11 +26,11 @@ RELEVANCE = np.array([1.0, 0.9, 0.8, 0.7, 0.2, 0.1])
 
 def test_mmr_by_hand() -> None:
     """After the first: x 0.45 - 0.5, y 0.4, xy 0.35 - 0.5 / sqrt 2 = -0.004, z 0.1, the last 0.05; y changes none."""
-    assert mmr(RELEVANCE, content_vectors(KINDS), 6, 0.5).tolist() == [0, 2, 4, 5, 3, 1]
+    assert greedy(RELEVANCE, [Redundancy(content_vectors(KINDS), 0.5)], 6).tolist() == [0, 2, 4, 5, 3, 1]
 
 
 def test_mmr_of_full_diversity_looks_at_likeness_alone() -> None:
-    assert mmr(RELEVANCE, content_vectors(KINDS), 4, 1.0).tolist() == [0, 2, 4, 5]
+    assert greedy(RELEVANCE, [Redundancy(content_vectors(KINDS), 1.0)], 4).tolist() == [0, 2, 4, 5]
 
 
 def test_the_determinant_by_hand() -> None:
@@ -40,7 +40,7 @@ def test_the_determinant_by_hand() -> None:
     term.take(0)
     expected = [1 - (1 - OWN) ** 2, 1.0, 1 - (1 - OWN) ** 2 / 2, 1.0, 1.0]
     assert np.exp(term.gains())[1:] == pytest.approx(expected)
-    assert dpp(RELEVANCE, content_vectors(KINDS), 3, 0.5).tolist() == [0, 2, 4]
+    assert greedy(RELEVANCE, [Volume(content_vectors(KINDS), 0.5)], 3).tolist() == [0, 2, 4]
 
 
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0))
@@ -52,7 +52,7 @@ def test_each_step_of_the_determinant_is_the_best_of_all_determinants(seed: int,
     relevance = np.sort(rng.random(count))[::-1]
     kernel = (1 - OWN) * vectors @ vectors.T
     np.fill_diagonal(kernel, 1.0)
-    order = dpp(relevance, vectors, 5, weight).tolist()
+    order = greedy(relevance, [Volume(vectors, weight)], 5).tolist()
     for at, item in enumerate(order):
         worth = {
             other: (1 - weight) * relevance[chosen].sum() + weight * np.linalg.slogdet(kernel[np.ix_(chosen, chosen)])[1]
@@ -195,14 +195,14 @@ def test_weight_zero_leaves_the_order_exactly(name: str, pool: list[list[str]], 
     assert greedy(relevance, TERMS[name](relevance, pool, 0.0), 10).tolist() == list(range(min(10, len(pool))))
 
 
-@pytest.mark.parametrize("method", [mmr, dpp])
-def test_more_diversity_gives_lists_that_are_less_alike(method: Callable[..., NDArray[np.int64]]) -> None:
+@pytest.mark.parametrize("method", [Redundancy, Volume])
+def test_more_diversity_gives_lists_that_are_less_alike(method: type[Redundancy | Volume]) -> None:
     rng = np.random.default_rng(5)
     vectors = content_vectors([rng.choice(list("abcdefgh"), 3, replace=False).tolist() for _ in range(100)])
     relevance = np.linspace(1, 0, 100)
     alike = []
     for diversity in (0.0, 0.3, 0.6, 1.0):
-        chosen = vectors[method(relevance, vectors, 10, diversity)]
+        chosen = vectors[greedy(relevance, [method(vectors, diversity)], 10)]
         alike.append(float((np.triu(chosen @ chosen.T, 1)).sum()))
     assert alike[0] > alike[1] > alike[3]
     assert alike[2] == pytest.approx(alike[3], rel=0.1)

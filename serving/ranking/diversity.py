@@ -7,8 +7,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.ranking.greedy import I64, greedy
-
 F64 = NDArray[np.float64]
 OWN: Final = 0.1  # the part of every item that it has in common with no other
 
@@ -70,27 +68,3 @@ class Volume:
         row = (likeness - self._factor.T @ self._factor[:, item]) / np.sqrt(max(self._left[item], OWN))
         self._left -= row**2
         self._factor = np.vstack((self._factor, row))
-
-
-def mmr(relevance: F64, vectors: F64, k: int, diversity: float) -> I64:
-    """The k items by maximal marginal relevance, see `Redundancy`.
-
-    Args:
-        relevance: float64[N] in [0, 1], best first. vectors: float64[N, T], see there. diversity: [0, 1]; 0: the first k.
-
-    >>> mmr(np.array([1.0, 0.9, 0.5]), np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 3, 0.5).tolist()
-    [0, 2, 1]
-    """
-    return greedy(relevance, [Redundancy(vectors, diversity)], k)
-
-
-def dpp(relevance: F64, vectors: F64, k: int, diversity: float) -> I64:
-    """The k items by greedy inference for a determinantal point process, see `Volume`.
-
-    Args:
-        relevance: float64[N] in [0, 1], best first. vectors: float64[N, T], see there. diversity: [0, 1]; 0: the first k.
-
-    >>> dpp(np.array([1.0, 0.9, 0.5]), np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 3, 0.5).tolist()
-    [0, 2, 1]
-    """
-    return greedy(relevance, [Volume(vectors, diversity)], k)
