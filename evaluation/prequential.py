@@ -91,6 +91,22 @@ class Record(NamedTuple):
         )
 
 
+def beside(one: Record, other: Record) -> Record:
+    """One record of two of the same replay with different models.
+
+    Raises:
+        ValueError: they are not of the same questions.
+    """
+    if not (np.array_equal(one.events, other.events) and np.array_equal(one.item_events, other.item_events)):
+        raise ValueError("records of different replays")
+    return one._replace(
+        names=one.names + other.names,
+        ranks=np.hstack((one.ranks, other.ranks)),
+        popularity=np.hstack((one.popularity, other.popularity)),
+        exposure=np.vstack((one.exposure, other.exposure)),
+    )
+
+
 def replay(
     bank: Bank,
     batch: Interactions,

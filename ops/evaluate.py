@@ -16,7 +16,8 @@ from evaluation.judgement import Judgement, judge
 from evaluation.prequential import Progress, Record, replay
 from evaluation.protocol import Mode, in_time_order, questions, warm_up_events
 from evaluation.river_ranking import RIVER_MODELS, RiverBank
-from ops.evaluate_source import Asked, Stream, catalogue, describe_items, open_stream
+from ops.evaluate_replay import Task, timed_replay
+from ops.evaluate_source import Asked, Stream, catalogue, open_stream
 from schemas.errors import InvalidInput
 from stream_workers.compiling import compile_ahead
 from stream_workers.models.online.bank import OWN_MODELS, ModelBank
@@ -58,12 +59,14 @@ def evaluate(
     models: Sequence[str] | None,
     say: Say,
     progress: Progress,
+    processes: int = 1,
 ) -> Evaluation:
     """Replay a stream through the models and judge them.
 
     Args:
         data: folder of the public data sets.
         models: names of those wanted; None for all of the bank.
+        processes: for the replay of the bank, at most how many; it comes to the same.
         say: takes one line for a person.
         progress: is told (events done, events in all).
 
@@ -79,8 +82,9 @@ def evaluate(
     rng = np.random.default_rng(settings.seed)
     judgements, seconds = [], 0.0
     if own := [name for name in chosen if name not in RIVER_MODELS]:
-        record, seconds = _replayed(stream, settings, batch, ranked, own, say, progress)
-        judgements.append(judge(record.only(own), rng))
+        compile_models(settings, batch, say)
+        record, seconds = timed_replay(Task(settings, catalogue(stream.source), batch, ranked), own, processes, progress)
+        judgements.append(judge(record, rng))
     for name in (name for name in chosen if name in RIVER_MODELS):
         judgements.append(judge(_sampled(name, settings, batch, ranked, rng, progress), rng))
     skipped = len(ranked) - int(ranked.sum())
@@ -119,23 +123,6 @@ def compile_models(settings: BankSettings, batch: Interactions, say: Say) -> Non
     compile_ahead(say)
     few = batch.part(0, _FIRST_EVENTS)
     ModelBank(settings).advance(few, np.ones(len(few.users), np.bool_))
-
-
-def _replayed(
-    stream: Stream,
-    settings: BankSettings,
-    batch: Interactions,
-    ranked: NDArray[np.bool_],
-    models: Sequence[str],
-    say: Say,
-    progress: Progress,
-) -> tuple[Record, float]:
-    compile_models(settings, batch, say)
-    bank = ModelBank(settings)
-    describe_items(bank, catalogue(stream.source))
-    begun = time.monotonic()
-    record = replay(bank, batch, ranked, warm_up_events(len(ranked)), models, progress=progress)
-    return record, time.monotonic() - begun
 
 
 def _sampled(

@@ -85,6 +85,10 @@ def prequential(
     min_rating: Rating = None,
     seed: Seed = None,
     settings: ModelSettings = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=2, help="Rank in so many processes; the figures are the same. Two where there are two cores."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the learning curves: a .png, .svg or .pdf file.")] = None,
     json_output: Json = False,
     *,
@@ -97,6 +101,7 @@ def prequential(
     from ops import terminal
     from ops.evaluate import as_document, evaluate
     from ops.evaluate_plot import checked_plot_path, plot_curves
+    from ops.evaluate_replay import cores
     from ops.evaluate_source import Asked
     from ops.evaluate_table import print_evaluation
     from ops.model_settings import read_model_settings
@@ -106,7 +111,7 @@ def prequential(
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     asked = Asked(source, min_rating, limit, columns)
     with terminal.progress_bar("events") as tick:
-        done = evaluate(asked, _data(), mode, numbers, names, terminal.say, tick)
+        done = evaluate(asked, _data(), mode, numbers, names, terminal.say, tick, processes or min(2, cores()))
     if picture is not None:
         plot_curves(done, picture)
         terminal.say(f"learning curves: {picture}")

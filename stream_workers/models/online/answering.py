@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream_workers.models.online.numeric import F32, F64, kernel
 from stream_workers.models.online.predicting import score_pool
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.sources import propose, score_sources, take_batch_scores
+from stream_workers.models.online.sources import propose, score_prior, score_sources, take_batch_scores
 from stream_workers.models.online.world import Person, Scratch, World
 
 
@@ -21,7 +21,8 @@ def rank_candidates(
         items: items seen so far, at least one.
         batch: float32[models, >= items], scores of the published batch models; no rows: there are none.
     """
-    score_sources(world, person, scratch, numbers, half_lives, items)
+    score_prior(world, person, scratch, half_lives, items)
+    score_sources(world, person, scratch, numbers, items)
     take_batch_scores(scratch, batch, items)
     count = propose(world, person, scratch, numbers, items)
     if count > 0:

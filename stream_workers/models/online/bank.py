@@ -174,8 +174,9 @@ class ModelBank:
             self.users.forget(code)
 
     def recommend(
-        self, history: History, now_ms: int, k: int, exclude: Collection[str] = (), said: F32 | None = None, again: bool = False
-    ) -> Proposal:
+        self, history: History, now_ms: int, k: int, exclude: Collection[str] = (), said: F32 | None = None, again: bool = False,
+        features: bool = False,
+    ) -> Proposal:  # fmt: skip
         """The best k candidates of the blend for somebody with this history at this moment; nothing is learnt.
 
         Args:
@@ -183,6 +184,7 @@ class ModelBank:
             exclude: ids that must not come back.
             said: float32[models, items], what published batch models say of each item; None: there are none.
             again: whether what the person had may come again, whatever the settings say.
+            features: whether to tell what the blend saw of each candidate.
         """
         person = self._person
         numbers = self._numbers._replace(repeats=True) if again else self._numbers
@@ -197,7 +199,8 @@ class ModelBank:
         order = np.argsort(-scratch.blended[:count], kind="stable")[:k]
         pool = scratch.pool[:count][order]
         found = list(map(self.items.ids.__getitem__, pool.tolist()))
-        return Proposal(found, pool, scratch.blended[order], scratch.place[:, pool], SOURCES, self.trained, self.learnt)
+        seen = scratch.x[:, order] if features else None
+        return Proposal(found, pool, scratch.blended[order], scratch.place[:, pool], SOURCES, self.trained, self.learnt, seen)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Every array by name, axis 0 the rows; views, so copy what must not change."""

@@ -127,6 +127,7 @@ class Proposal(NamedTuple):
         places: int32[S, n], where each source has the item in its own list, from 1; 0: it did not propose it.
         names: of the S sources.
         trained: whether the blend has learnt anything yet. learnt: events that the bank has learnt.
+        features: float32[F, n], what the blend saw of each (`features.FEATURES`); None: nobody asked for them.
     """
 
     items: list[str]
@@ -136,6 +137,7 @@ class Proposal(NamedTuple):
     names: tuple[str, ...]
     trained: bool
     learnt: int
+    features: F32 | None = None
 
     def said(self, row: int) -> dict[str, float]:
         """What each source says for one of the items, 1 / sqrt(its place), largest first."""

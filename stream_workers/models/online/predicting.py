@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from stream_workers.models.online.numeric import F32, F64, I32, kernel
 from stream_workers.models.online.popularity import Popularity, judge_half_lives, leading_half_life
 from stream_workers.models.online.selection import best, hide, rank_of
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.sources import POPULAR, propose, score_sources, take_batch_scores
+from stream_workers.models.online.sources import POPULAR, propose, score_prior, score_sources, take_batch_scores
 from stream_workers.models.online.world import (
     ALL_TIME,
     BATCH,
@@ -51,13 +51,15 @@ from stream_workers.models.online.world import (
     World,
 )
 
+_SOURCED: Final = (CO_VISITATION, SESSION_KNN, SOFTMAX_MF, ITEM_VECTORS, BATCH_1, BATCH_2)
+
 
 @kernel
 def predict_event(
     world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int, item: int, batch: F32,
     wanted: Any, ranks: I32, top: I32,
 ) -> int:  # fmt: skip
-    """Rank the item that the person is about to take by every model, and teach the blend.
+    """Rank the item that the person is about to take by every model that is wanted, and teach the blend, if that is.
 
     Args:
         items: items seen so far; `item` is one of them.
@@ -69,24 +71,27 @@ def predict_event(
         Candidates in the pool, negative if the item is not among them.
     """
     taken, count = person.taken, person.counts[1]
-    score_sources(world, person, scratch, numbers, half_lives, items)
-    _rank_popularity(world.popularity, person, scratch, items, item, ranks, top)
-    slow = rank_of(scratch.scores[PAIRS, :items], item, taken, count)
-    fast = rank_of(scratch.scores[PAIRS_FAST, :items], item, taken, count)
-    pairs_row = PAIRS if world.merit[0] >= world.merit[1] else PAIRS_FAST
-    for side in range(2):
-        world.merit[side] = 0.999 * world.merit[side] + 1.0 / (10.0 + (slow if side == 0 else fast))
-    take_batch_scores(scratch, batch, items)
-    candidates = propose(world, person, scratch, numbers, items)
-    for model, row in (
-        (CO_VISITATION, pairs_row), (SESSION_KNN, KNN), (SOFTMAX_MF, FACTORS), (ITEM_VECTORS, VECTORS),
-        (BATCH_1, BATCH), (BATCH_2, BATCH + 1),
-    ):  # fmt: skip
-        if wanted[model] and (row < BATCH or not np.isnan(scratch.scores[row, 0])):
-            ranks[model] = rank_of(scratch.scores[row, :items], item, taken, count)
-            source = len(POPULAR) + row - (row >= BATCH)  # that it proposed candidates by these scores gave its list
-            for k in range(LISTED):
-                top[model, k] = scratch.found[source, k] if k < scratch.found_count[source] else -1
+    candidates, sourced = 0, wanted[LINEAR] or wanted[BLEND]
+    for model in _SOURCED:
+        sourced = sourced or wanted[model]
+    score_prior(world, person, scratch, half_lives, items)
+    if sourced:
+        score_sources(world, person, scratch, numbers, items)
+    _rank_popularity(world.popularity, person, scratch, items, item, wanted, ranks, top)
+    if sourced:
+        slow = rank_of(scratch.scores[PAIRS, :items], item, taken, count)
+        fast = rank_of(scratch.scores[PAIRS_FAST, :items], item, taken, count)
+        pairs_row = PAIRS if world.merit[0] >= world.merit[1] else PAIRS_FAST
+        for side in range(2):
+            world.merit[side] = 0.999 * world.merit[side] + 1.0 / (10.0 + (slow if side == 0 else fast))
+        take_batch_scores(scratch, batch, items)
+        candidates = propose(world, person, scratch, numbers, items)
+        for model, row in zip(_SOURCED, (pairs_row, KNN, FACTORS, VECTORS, BATCH, BATCH + 1)):  # noqa: B905 - numba has no strict
+            if wanted[model] and (row < BATCH or not np.isnan(scratch.scores[row, 0])):
+                ranks[model] = rank_of(scratch.scores[row, :items], item, taken, count)
+                source = len(POPULAR) + row - (row >= BATCH)  # that it proposed candidates by these scores gave its list
+                for k in range(LISTED):
+                    top[model, k] = scratch.found[source, k] if k < scratch.found_count[source] else -1
     for model, factors in ((ISGD, world.isgd), (BPR, world.bpr)):
         if wanted[model]:
             scores = scratch.scores[SPARE, :items]
@@ -105,7 +110,9 @@ def predict_event(
 
 
 @kernel
-def _rank_popularity(pop: Popularity, person: Person, scratch: Scratch, items: int, item: int, ranks: I32, top: I32) -> None:
+def _rank_popularity(
+    pop: Popularity, person: Person, scratch: Scratch, items: int, item: int, wanted: Any, ranks: I32, top: I32
+) -> None:
     """Rank by all-time popularity and by that of the leading half-life; all half-lives are judged by it."""
     rows = pop.values.shape[0]
     judged = scratch.ranks[:rows]
@@ -114,8 +121,9 @@ def _rank_popularity(pop: Popularity, person: Person, scratch: Scratch, items: i
     scores = scratch.scores[SPARE, :items]
     for model, row in ((ALL_TIME, rows - 1), (DECAYED, leading_half_life(pop))):
         ranks[model] = judged[row]
-        scores[:] = pop.values[row, :items]
-        _list(person, scratch, scores, 0.0, top[model])
+        if wanted[model]:
+            scores[:] = pop.values[row, :items]
+            _list(person, scratch, scores, 0.0, top[model])
     judge_half_lives(pop, judged)
 
 

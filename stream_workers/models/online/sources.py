@@ -62,14 +62,18 @@ def ask_for(world: World, person: Person, numbers: Numbers, user: int, now: floa
 
 
 @kernel
-def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, items: int) -> None:
-    """Fill `scratch.scores[:, :items]`, prior and log prior for this person."""
+def score_prior(world: World, person: Person, scratch: Scratch, half_lives: F64, items: int) -> None:
+    """Fill prior and log prior of the items at this person's moment."""
     pop = world.popularity
     units_at(pop, half_lives, max(person.now[0], pop.newest[0]))
-    row = leading_half_life(pop)
+    priors(pop, leading_half_life(pop), scratch.prior[:items])
+    logarithms(scratch.prior[:items], scratch.scores[PAIRS, :items], scratch.log_prior[:items])
+
+
+@kernel
+def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbers, items: int) -> None:
+    """Fill `scratch.scores[:, :items]` for this person; the prior is there."""
     prior, log_prior = scratch.prior[:items], scratch.log_prior[:items]
-    priors(pop, row, prior)
-    logarithms(prior, scratch.scores[PAIRS, :items], log_prior)
     history, liked = person.items[: person.counts[0]], person.liked[: person.counts[0]]
     for source in (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN):
         ties = scratch.scores[source, :items]
