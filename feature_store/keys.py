@@ -15,6 +15,10 @@ MODEL_INDEX: Final = MODEL_PREFIX + b"index"
 JUDGE_ARRAYS: Final = "judge."  # names of arrays that only the learner needs begin with this
 USER_IDS: Final = "users.text"  # name of the array of users' ids, only ever longer: other changes take somebody out
 SCOREBOARD: Final = b"scoreboard:{learner}"
+_DECISIONS: Final = b"d:{decisions}"
+DECISION_ORDER: Final = _DECISIONS + b":order"  # sorted set: records by the time they were added
+DECISION_SIZES: Final = _DECISIONS + b":sizes"  # hash: record to its bytes and its person's set
+DECISION_BYTES: Final = _DECISIONS + b":bytes"
 
 
 def user_key(partition: int, user_id: str) -> bytes:
@@ -91,3 +95,17 @@ def learner_watermarks_key() -> bytes:
 def worker_key(worker_id: str) -> bytes:
     """Heartbeat of one worker (JSON, expires)."""
     return WORKER_PREFIX + worker_id.encode()
+
+
+def decision_key(request_id: str) -> bytes:
+    """What a request decided.
+
+    >>> decision_key("01KDWCJ2QR0000000000000000")
+    b'd:{decisions}:r:01KDWCJ2QR0000000000000000'
+    """
+    return b"%s:r:%s" % (_DECISIONS, request_id.encode())
+
+
+def decisions_of_key(user_id: str) -> bytes:
+    """Which decisions are about somebody (set of keys)."""
+    return b"%s:u:%s" % (_DECISIONS, user_id.encode())

@@ -33,7 +33,7 @@ class Decision:
         led_by: of the chosen of the blend, to the past item that speaks most for it, where one does.
         chosen: item and score, best first. Items of the blend come before all others but newcomers.
         tail: what the votes of the items behind those of the blend are multiplied by, so that scores fall.
-        dropped: how many better items were left out, by reason.
+        withheld: better items that may not be shown, by availability or by a filter. dropped: how many were left out, by reason.
         degraded: why the answer is from a lower step; None: it is not.
         round_trips: how often the store was asked.
         plan: how the list was to be made. pinned: those with a fixed place. relaxed: names of the constraints that gave way.
@@ -54,6 +54,7 @@ class Decision:
     led_by: Mapping[str, str] = field(default_factory=dict)
     chosen: Sequence[tuple[str, float]] = ()
     tail: float = 1.0
+    withheld: Sequence[str] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     degraded: str | None = None
     round_trips: int = 0

@@ -37,7 +37,12 @@ class Metrics:
         )
         self.events = Counter("freshet_events", "Events of POST /v1/events, by outcome", ["outcome"], registry=registry)
         self.impressions = Counter("freshet_impressions", "Impressions, by outcome", ["outcome"], registry=registry)
+        self.decisions = Counter("freshet_decisions", "Records of decisions, by outcome", ["outcome"], registry=registry)
         self.surfaces_refused = Counter("freshet_surfaces_refused", "Changed surfaces files that were wrong", registry=registry)
+        self.refused = Counter("freshet_refused", "Requests that the gate refused, by reason", ["reason"], registry=registry)
+        self.limited_alone = Counter(
+            "freshet_limited_alone", "Requests counted against a limit by this process alone: Redis was away", registry=registry
+        )
         self.catalogue_items = Gauge("freshet_catalogue_items", "Items in the catalogue", registry=registry)
         self.store_up = Gauge("freshet_store_up", "1 while the feature store answers", registry=registry)
         self.kafka_up = Gauge("freshet_kafka_up", "1 while a producer is connected to Kafka", registry=registry)

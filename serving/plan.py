@@ -100,15 +100,25 @@ def plan_of(query: RecommendationQuery, surfaces: Surfaces = NO_SURFACES, reques
         return Plan(query.k, name, request_id=request_id, now_ms=now_ms)
     return Plan(
         query.k, name, surface, False,
-        tuple(compiled(text) for text in (surface.filter, query.filter) if text),
-        tuple((one.name, compiled(one.filter)) for one in (*_asked(query), *surface.constraints)),
+        tuple(map(compiled, filters_of(query, surface))),
+        tuple((one.name, compiled(one.filter)) for one in wishes_of(query, surface)),
         diversity, explore, request_id, now_ms,
     )  # fmt: skip
 
 
-def _asked(query: RecommendationQuery) -> tuple[Constraint, ...]:
+def filters_of(query: RecommendationQuery, surface: Surface) -> tuple[str, ...]:
+    """All filters of a request; every item of its list meets every one."""
+    return tuple(text for text in (surface.filter, query.filter) if text)
+
+
+def wishes_of(query: RecommendationQuery, surface: Surface) -> tuple[Constraint, ...]:
+    """All constraints of a request, most important first.
+
+    Raises:
+        InvalidRequest: those of the query make no sense.
+    """
     try:
-        return constraints_of(query.constraints or ())
+        return (*constraints_of(query.constraints or ()), *surface.constraints)
     except InvalidFilter as error:
         raise InvalidRequest("constraints", str(error)) from error
     except ValidationError as error:

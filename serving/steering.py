@@ -30,6 +30,7 @@ from serving.trending_lists import TrendingLists
 
 _HOPEFUL: Final = 50  # newcomers that are looked at
 _ROUND_TRIPS: Final = 2
+UNAVAILABLE: Final = "unavailable"
 _SURE: Final = Propensity(1.0)
 
 
@@ -69,6 +70,17 @@ class Steering:
             return may_show
         admits = self._meeting(plan, plan.filters, person_of(state))
         return lambda item: may_show(item) and admits(item)
+
+    def refusal(self, item: str, filters: Iterable[str], state: UserState | None, now_ms: int) -> str | None:
+        """Why an item may not be shown: `unavailable`, or the first filter that it does not meet; None: it may."""
+        if not self._shelf.may_show(item):
+            return UNAVAILABLE
+        return self.unmet(item, filters, state, now_ms)
+
+    def unmet(self, item: str, filters: Iterable[str], state: UserState | None, now_ms: int) -> str | None:
+        """The first of some filters that an item does not meet; None: it meets all."""
+        facts = self._facts.of(item, person_of(state), now_ms)
+        return next((text for text in filters if not compiled(text)(facts)), None)
 
     def enough(self, plan: Plan, state: UserState | None, candidates: Sequence[Scored]) -> bool:
         """Whether the candidates fill a list that meets every constraint."""
