@@ -19,11 +19,11 @@ _STOP_SECONDS: Final = 3.0
 
 
 class Record(NamedTuple):
-    """One record to append."""
+    """One record to append; without a value it deletes what the key names."""
 
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 class EventLog(Protocol):

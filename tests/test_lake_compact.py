@@ -122,24 +122,26 @@ def test_users_to_be_forgotten_leave_no_row_and_no_byte(tmp_path: Path) -> None:
     log = mixed_log(40)
     log.append(USERS, {"user_id": "u1", "groups": ["g"]}, "u1")
     log.append(USERS, {"user_id": "u2"}, "u2")
-    log.append(USERS, None, "u1")
     log.append(IMPRESSIONS, {"request_id": "r", "user_id": "u1", "timestamp": NOW - 40 * DAY, "items": []}, "u1")
     log.append(CLICKS, b'{"user_id": "u1", "item_id": 7}', None)  # no event, but of that user
     lake = filled(tmp_path, log, 3)
     compact(lake, NOW)  # each in one file, in which others are too
     total = in_lake(lake).total()
-    report = compact(lake, NOW + 1, forget={"u1", "u4", "nobody"}, grace_ms=0)
-    assert report.forgotten == total - in_lake(lake).total() > 16
+    for user in ("u1", "u4", "nobody"):
+        log.append(USERS, None, user)
+    sync(lake, log, NOW)
+    report = compact(lake, NOW + 1, grace_ms=0)
+    assert report.forgotten == total + 3 - in_lake(lake).total() > 16
     assert on_disk(tmp_path) == in_lake(lake)
     assert set(rows_of(lake).column("user_id").to_pylist()) == {"u0", "u2", "u3"}
     assert rows_of(lake, (USERS,)).select(["user_id", "deleted"]).to_pylist() == [
         {"user_id": "u2", "deleted": False},
-        {"user_id": "u1", "deleted": True},  # that they were forgotten must stay known
+        *({"user_id": user, "deleted": True} for user in ("u1", "u4", "nobody")),  # that they were forgotten must stay known
     ]
     for path in (path for path in tmp_path.rglob("*") if path.suffix == ".parquet" and "topic=users" not in str(path)):
         rows = parquet.ParquetFile(path).read()
         assert {"u1", "u4"}.isdisjoint([*rows.column("user_id").to_pylist(), *rows.column("key").to_pylist()]), path
-    assert compact(lake, NOW + 2, forget={"u1", "u4"})[:3] == (0, 0, 0)
+    assert compact(lake, NOW + 2)[:3] == (0, 0, 0)
     assert sync(lake, log, NOW + 3)[CLICKS].events == 0  # they do not come back
 
 
@@ -149,15 +151,33 @@ def test_forgetting_rewrites_only_what_holds_the_user(tmp_path: Path) -> None:
         log.event("u1" if day == 2 else "u2", at=log.time - day * DAY)
     lake = filled(tmp_path, log, 3)
     before = set(lake.load().files)
-    report = compact(lake, NOW, forget={"u1"})
+    log.append(USERS, None, "u1")
+    sync(lake, log, NOW)
+    report = compact(lake, NOW)
     assert (report.merged, report.written, report.forgotten) == (1, 0, 1)
-    assert set(lake.load().files) < before
+    (gone,) = before - set(lake.load().files)
+    assert gone.startswith("topic=clicks/")
+
+
+def test_what_they_do_after_they_were_forgotten_stays(tmp_path: Path) -> None:
+    log = ListLog()
+    log.event("u1", "before")
+    log.append(USERS, None, "u1")
+    log.event("u1", "after")
+    log.append(USERS, {"user_id": "u1", "groups": ["back"]}, "u1")
+    lake = filled(tmp_path, log, 9)
+    assert compact(lake, NOW, grace_ms=0).forgotten == 1
+    assert rows_of(lake).column("item_id").to_pylist() == ["after"]
+    assert rows_of(lake, (USERS,)).column("deleted").to_pylist() == [True, False]
+    assert not [path for path in tmp_path.rglob("*.parquet") if b"before" in path.read_bytes()]
 
 
 def test_a_lake_that_is_no_folder() -> None:
     log = mixed_log(30)
     lake = filled("memory://test-lake-compact", log, 3)
-    compact(lake, NOW, forget={"u1"}, grace_ms=0)
+    log.append(USERS, None, "u1")
+    sync(lake, log, NOW)
+    compact(lake, NOW, grace_ms=0)
     assert 0 < in_lake(lake).total() < in_log(log).total()
     log.event("late")
     sync(lake, log, NOW + 1)

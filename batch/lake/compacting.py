@@ -1,4 +1,4 @@
-"""Many small files of one topic, day and partition become one; what users to be forgotten did is left out on the way.
+"""Many small files of one topic, day and partition become one; what people did before they were forgotten is left out on the way.
 
 The outcome counts all at once, by a snapshot that stands for everything before it. Killed at any moment, nothing has happened.
 """
@@ -6,7 +6,7 @@ The outcome counts all at once, by a snapshot that stands for everything before 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -15,12 +15,15 @@ from pyarrow import compute
 
 from batch.lake.columns import LAKE_TOPICS, columns_of
 from batch.lake.commits import DataFile, LakeState, Snapshot, commits_before, place_name, snapshot_path, snapshots
+from batch.lake.forgotten import forgotten_users
 from batch.lake.lake import GRACE_MS, SUPERSEDED, Lake, Stage
 from batch.lake.storage import LakeBusy
 from schemas.topics import ITEMS
 
 LARGEST_BYTES: Final = 256 * 1024 * 1024
-_TELLING: Final = frozenset({"user_id", "key", "reason", "deleted"})
+_TELLING: Final = frozenset({"user_id", "key", "reason", "deleted", "log_time"})
+Forgotten = Mapping[str, int]
+"""Users to the log time in ms at which they were forgotten."""
 Tick = Callable[[int, int], None]
 
 
@@ -29,7 +32,7 @@ class CompactReport(NamedTuple):
 
     Attributes:
         merged, written: files that were replaced, and by how many.
-        forgotten: rows of users to be forgotten that were left out.
+        forgotten: rows of forgotten users that were left out.
         deleted: files that were superseded longer ago than the grace time.
     """
 
@@ -42,18 +45,18 @@ class CompactReport(NamedTuple):
 def compact(
     lake: Lake,
     now_ms: int,
-    forget: Collection[str] = (),
     grace_ms: int = GRACE_MS,
     largest_bytes: int = LARGEST_BYTES,
     tick: Tick = lambda done, total: None,
 ) -> CompactReport:
     """Merge small files, topic by topic, and delete what was superseded long enough ago.
 
+    Of users who were forgotten (a null in `users`) no row from before that remains: no events, impressions, profiles, nor records
+    that were refused. That they were forgotten stays. The files that held them are deleted after the grace time.
+
     Args:
         lake: locked by the caller (`Lake.locked`).
         now_ms: the time.
-        forget: ids of users of whom no row may remain: no events, impressions, profiles, nor records that were refused.
-            That they were forgotten (a null in `users`) stays. The files that held them are deleted after the grace time.
         grace_ms: how long replaced files are kept for those who are reading them.
         largest_bytes: files grow to about this size.
         tick: is told (groups of files done, groups in all) of each topic.
@@ -63,7 +66,7 @@ def compact(
         DamagedLake, Unavailable: as `syncing.sync`; nothing was changed for the topic at hand.
     """
     lake.settle(now_ms)
-    users = frozenset(forget)
+    users = forgotten_users(lake)
     merged = written = forgotten = 0
     for topic in LAKE_TOPICS:
         done = _compact_topic(lake, topic, now_ms, users, largest_bytes, tick)
@@ -71,7 +74,7 @@ def compact(
     return CompactReport(merged, written, forgotten, _delete_old(lake, now_ms, grace_ms))
 
 
-def _compact_topic(lake: Lake, topic: str, now_ms: int, users: frozenset[str], largest_bytes: int, tick: Tick) -> CompactReport:
+def _compact_topic(lake: Lake, topic: str, now_ms: int, users: Forgotten, largest_bytes: int, tick: Tick) -> CompactReport:
     state = lake.load()
     groups = list(_groups(lake, topic, state, users, largest_bytes))
     if not groups:
@@ -97,8 +100,8 @@ def _snapshot(state: LakeState, files: Iterable[DataFile], now_ms: int) -> Snaps
     return Snapshot(number=state.number + 1, created_ms=now_ms, progress=progress, files=tuple(files))
 
 
-def _groups(lake: Lake, topic: str, state: LakeState, users: frozenset[str], largest_bytes: int) -> Iterator[list[DataFile]]:
-    """Files to be made one: neighbours in their folder that are small enough, or hold a user to be forgotten."""
+def _groups(lake: Lake, topic: str, state: LakeState, users: Forgotten, largest_bytes: int) -> Iterator[list[DataFile]]:
+    """Files to be made one: neighbours in their folder that are small enough, or hold rows of forgotten users."""
     folders: dict[tuple[str, int], list[DataFile]] = defaultdict(list)
     for file in sorted(state.files.values(), key=lambda file: file.first):
         if file.topic == topic:
@@ -121,31 +124,36 @@ def _neighbours(files: list[DataFile], largest_bytes: int) -> Iterator[list[Data
     yield group
 
 
-def _has_any(lake: Lake, file: DataFile, users: frozenset[str]) -> bool:
+def _has_any(lake: Lake, file: DataFile, users: Forgotten) -> bool:
     if not users or file.topic == ITEMS:
         return False
     columns = [name for name in columns_of(file.topic, file.invalid).names if name in _TELLING]
     return any(compute.any(_of_users(batch, users)).as_py() for batch in lake.read(file, columns))
 
 
-def _of_users(batch: pa.RecordBatch, users: frozenset[str]) -> pa.Array:
-    """Which rows are to be left out: those of the users, but not that they were forgotten."""
-    wanted = pa.array(sorted(users), pa.string())
-    found = compute.is_in(batch.column("user_id"), wanted)
+def _of_users(batch: pa.RecordBatch, users: Forgotten) -> pa.Array:
+    """Which rows are to be left out: those of the users up to their time, but not that they were forgotten."""
+    names, limits = pa.array(users, pa.string()), pa.array(users.values(), pa.int64())
+
+    def before(column: str) -> pa.Array:
+        limit = limits.take(compute.index_in(batch.column(column), names))
+        return compute.fill_null(compute.less_equal(batch.column("log_time").cast(pa.int64()), limit), False)
+
+    found = before("user_id")
     if "reason" in batch.schema.names:  # it is no event: the user may be known by the key alone
-        found = compute.or_(found, compute.is_in(batch.column("key"), wanted))
+        found = compute.or_(found, before("key"))
     if "deleted" in batch.schema.names:
         found = compute.and_not(found, batch.column("deleted"))
     return found
 
 
-def _merge(lake: Lake, stage: Stage, group: list[DataFile], users: frozenset[str], generation: int) -> None:
+def _merge(lake: Lake, stage: Stage, group: list[DataFile], users: Forgotten, generation: int) -> None:
     first, last = group[0], group[-1]
     folder = first.path.rpartition("/")[0]
     stage.write(folder, (first.topic, first.partition), (first.first, last.last), _kept(lake, group, users), generation)
 
 
-def _kept(lake: Lake, group: list[DataFile], users: frozenset[str]) -> Iterator[pa.RecordBatch]:
+def _kept(lake: Lake, group: list[DataFile], users: Forgotten) -> Iterator[pa.RecordBatch]:
     for file in group:
         for batch in lake.read(file):
             yield batch.filter(compute.invert(_of_users(batch, users))) if users and file.topic != ITEMS else batch

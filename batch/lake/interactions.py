@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from batch.datasets.interactions import InteractionLog, checked
 from batch.lake.catalogue import Entry, as_columns, read_catalogue
+from batch.lake.forgotten import forgotten_users
 from batch.lake.lake import Lake
 from batch.lake.rows import Cut, ends_of, read_rows
 from schemas.errors import InvalidInput
 from schemas.events import NEGATIVE_TYPES, TYPE_CODES, TYPE_WEIGHTS, EventType
 from schemas.horizons import HOUR_MS
 from schemas.timestamps import format_timestamp
-from schemas.topics import EVENT_TOPICS, USERS
+from schemas.topics import EVENT_TOPICS
 
 I64 = NDArray[np.int64]
 _COLUMNS: Final = (
@@ -71,7 +72,7 @@ def interactions(
     """
     ends = dict(ends_of(lake.load()) if offsets is None else offsets)
     cut = Cut(since, until, ends)
-    gathered = _Gathered(_forgotten(lake), dedupe_hours)
+    gathered = _Gathered(forgotten_users(lake), dedupe_hours)
     for rows in read_rows(lake, EVENT_TOPICS, _COLUMNS, cut):
         gathered.add(rows)
     events = gathered.columns()
@@ -159,15 +160,6 @@ class _Gathered:
 
 def _codes(ids: list[str], known: dict[str, int]) -> I64:
     return np.array([known.setdefault(name, len(known)) for name in ids], np.int64)
-
-
-def _forgotten(lake: Lake) -> dict[str, int]:
-    """When users were last forgotten, ms of log time; read to the end: who was forgotten since is forgotten in an older cut too."""
-    found: dict[str, int] = {}
-    for rows in read_rows(lake, [USERS], ("user_id", "deleted", "log_time")):
-        for row in rows.filter(rows.column("deleted")).to_pylist():
-            found[row["user_id"]] = row["log_time"]
-    return found
 
 
 def _copies(events: Columns, origins: list[tuple[int, str]]) -> NDArray[np.bool_]:
