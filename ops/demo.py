@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ops.demo_api import Api
+from ops.demo_api import Api, admin_key
 from ops.demo_backlog import wait_until_applied
 from ops.demo_events import NEWEST, Events, choose_events, crowd_of
 from ops.demo_page import Page
@@ -46,6 +46,7 @@ def run(settings: Settings, once: bool = False, source: str | None = None) -> No
 
 
 def _demonstrate(settings: Settings, once: bool, source: str | None, page: Page, stopping: Stoppable) -> None:
+    key = admin_key(settings)  # before anything is started: without one there is nothing to show
     events = choose_events(settings, source, page)
     page.heading("Servers, a worker and the API")
     with fresh_stack(settings, page, stopping) as started:
@@ -53,7 +54,7 @@ def _demonstrate(settings: Settings, once: bool, source: str | None, page: Page,
         _stream(own, events, started.folder / "logs", page)
         if started.api is None:
             raise StackError("the stack has no API")
-        with Api(started.api) as api:
+        with Api(started.api, key) as api:
             _show(api, events, once, page)
         if not once:
             _stay(settings, page)

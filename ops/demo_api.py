@@ -8,21 +8,45 @@ from urllib.parse import quote
 
 import httpx
 
-from schemas.errors import FreshetError, Unavailable
+from schemas.errors import FreshetError, InvalidSettings, Unavailable
+from schemas.settings import Settings
+from serving.access.keys import VARIABLE, keys_of
+from serving.access.roles import Role
 
 _SECONDS: Final = 10.0
+
+
+def admin_key(settings: Settings) -> str | None:
+    """The first key of the settings that may do everything; None: the API asks for none.
+
+    Raises:
+        InvalidSettings: the keys are wrong, or none of them may.
+    """
+    grants = keys_of(settings)
+    if grants is None:
+        return None
+    key = next((key for key, roles in grants.items() if Role.ADMIN in roles), None)
+    if key is None:
+        raise InvalidSettings(f"{VARIABLE}: the demo needs a key with the role {Role.ADMIN}, or no keys at all")
+    return key
 
 
 class Api:
     """One connection, kept open.
 
     Every method raises Unavailable when nobody answers, FreshetError when the answer is an error.
+
+    Args:
+        url: of the API.
+        key: what it asks for; None: it asks for none.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self.url = url
+        self.asks_for_key = key is not None
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         # No proxies of the environment: the API is on this machine.
-        self._client = httpx.Client(base_url=url, timeout=_SECONDS, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=_SECONDS, trust_env=False, headers=headers)
 
     def __enter__(self) -> Api:
         return self

@@ -83,8 +83,9 @@ def show_next_steps(page: Page, visit: Visit, once: bool) -> None:
         page.say(f"{name:<15}  {visit.api.url}{path}")
     page.heading("Without --once it stays up, to be tried from another terminal" if once else "Try, in another terminal")
     event = orjson.dumps({"type": "click", "user_id": visit.user_id, "item_id": _next_item(visit)}).decode()
-    page.say(f"curl -H 'content-type: application/json' -d {shlex.quote(event)} {visit.api.url}/v1/events")
-    page.say(f"curl '{user}'")
+    key = '-H "authorization: Bearer $KEY" ' if visit.api.asks_for_key else ""
+    page.say(f"curl {key}-H 'content-type: application/json' -d {shlex.quote(event)} {visit.api.url}/v1/events")
+    page.say(f"curl {key}'{user}'")
     for arguments in ("status", "verify"):
         page.say(f"{_own_command()} {arguments} --name {NAME}")
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from schemas.errors import InvalidSettings
 
 PREFIX = "FRESHET_"
+_SLOWEST = 0.001  # calls a second; microseconds of slower ones are beyond what Lua counts exactly
+_ORIGIN = re.compile(r"https?://[a-z0-9._:\[\]-]+", re.IGNORECASE)
 
 
 class Settings(BaseModel):
     """Every setting, its default and its bounds. `FRESHET_<NAME>` in the environment overrides a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     kafka: str | None = Field(None, description="Kafka bootstrap servers, host:port[,host:port]; unset: the local stack's")
     redis: str | None = Field(None, description="Redis URL, redis://host:port/db; unset: the local stack's")
@@ -57,7 +60,20 @@ class Settings(BaseModel):
     surfaces: Path | None = Field(None, description="YAML file of the surfaces (docs/serving.md); unset: all are as built in")
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
+    api_keys: SecretStr | None = Field(
+        None, description="keys of the API, KEY=ROLE,ROLE with ; between them (docs/access.md); unset, also the file: it is open"
+    )
+    api_keys_file: Path | None = Field(None, description="file with more of such keys, one a line")
+    rate_limit: float = Field(
+        0, ge=0, le=100_000, description="calls a second of one key (without keys: of one address) in the long run; 0: no limit"
+    )
+    rate_burst: int = Field(50, ge=1, le=1_000_000, description="calls of one key at once, where there is a limit")
+    cors_origins: str = Field(
+        "", description="origins whose pages may call the API, https://shop.example, separated by commas; empty: none"
+    )
     store_timeout_ms: int = Field(250, ge=1, description="the API answers from a lower step when Redis takes longer")
+    decision_log_mb: int = Field(64, ge=0, le=65_536, description="room in Redis for what requests decided; 0: it is not kept")
+    decision_log_hours: float = Field(24.0, gt=0, le=24 * 400, description="how long it is kept at most")
     ack_timeout_ms: int = Field(5000, ge=100, description="POST /v1/events answers 503 when Kafka takes longer")
 
     home: Path = Field(Path("~/.freshet"), description="folder of the local stacks and of the cached Kafka")
@@ -74,12 +90,36 @@ class Settings(BaseModel):
         name = self.session_model.strip()
         return (name,) if name not in {"", "none"} else ()
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins in `cors_origins`."""
+        return tuple(filter(None, map(str.strip, self.cors_origins.lower().split(","))))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, value: str) -> str:
+        if not all(_ORIGIN.fullmatch(origin) for origin in map(str.strip, value.split(",")) if origin):
+            raise ValueError("exact origins, such as https://shop.example or http://localhost:3000, without a path or *")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _not_slower_than(cls, value: float) -> float:
+        if 0 < value < _SLOWEST:
+            raise ValueError(f"0 or at least {_SLOWEST}")
+        return value
+
     @field_validator("batch_sources")
     @classmethod
     def _at_most_two(cls, value: str) -> str:
         if value.count(",") > 1:
             raise ValueError("at most two names, separated by a comma")
         return value
+
+    def secrets(self) -> dict[str, str]:
+        """The variables of what is secret and set, to be handed on in an environment and nowhere else."""
+        values = {name: getattr(self, name) for name in _SECRET_NAMES}
+        return {PREFIX + name.upper(): value.get_secret_value() for name, value in values.items() if value is not None}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:
@@ -100,7 +140,15 @@ class Settings(BaseModel):
         try:
             settings = cls(**given)
         except ValidationError as error:
-            lines = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
+            lines = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}={_shown(e)}: {e['msg']}" for e in error.errors()]
             raise InvalidSettings("; ".join(lines)) from error
-        paths = {name: getattr(settings, name) for name in ("home", "models", "model_settings", "surfaces")}
+        paths = {name: getattr(settings, name) for name in ("home", "models", "model_settings", "surfaces", "api_keys_file")}
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in paths.items() if path is not None})
+
+
+def _shown(fault: Mapping[str, Any]) -> str:
+    """The value that is wrong, unless it is a secret."""
+    return "***" if fault["loc"][0] in _SECRET_NAMES else repr(fault["input"])
+
+
+_SECRET_NAMES = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)

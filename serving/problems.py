@@ -11,7 +11,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from schemas.errors import KafkaUnavailable
+from schemas.errors import KafkaUnavailable, StoreUnavailable
+from serving.access.headers import security_headers_as_text
 from serving.http_json import ProblemJson
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(KafkaUnavailable, _kafka_gone)
+    app.add_exception_handler(StoreUnavailable, _store_gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -106,10 +108,17 @@ async def _kafka_gone(_: Request, error: Exception) -> ProblemJson:
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send the same events again", headers=_RETRY_AFTER)
 
 
+async def _store_gone(_: Request, error: Exception) -> ProblemJson:
+    log.warning("a request could not do without the store: %s", error)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the feature store does not answer; ask again", headers=_RETRY_AFTER)
+
+
 async def _unexpected(request: Request, error: Exception) -> ProblemJson:
     """Nothing should get here; Starlette raises the error again after this answer, so the server logs where it came from."""
-    log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in Freshet; its log says more")
+    route = getattr(request.scope.get("route"), "path_format", "unmatched")  # not the path: it may hold a user's id
+    log.error("%s %s failed: %s", request.method, route, type(error).__name__)
+    detail = "an error in Freshet; its log says more"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, headers=security_headers_as_text())  # made outside of the edge
 
 
 def _field(location: Sequence[Any]) -> str:

@@ -28,9 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def child_environment(settings: Settings) -> dict[str, str]:
     """The variables that give a child the same settings: everything that is not at its default, and the import path.
 
+    No secrets: these variables are written to the folder of the stack. `Settings.secrets` go to the supervisor directly.
+
     The import path makes `-m ops...` work from any working folder, and safe there (a folder `ops` of the user's own).
     """
     given = settings.model_dump(mode="json", exclude_defaults=True)
+    given = {name: value for name, value in given.items() if f"{PREFIX}{name.upper()}" not in settings.secrets()}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()} | {
         "PYTHONPATH": path,

@@ -83,7 +83,7 @@ def bring_up(settings: Settings, name: str, desired: Desired, say: Say, commands
         spec = Spec(name, plan, dict(commands), child_environment(_with_models(settings, folder)), api_port)
         write_json(folder.spec, spec.as_json())
         desired.write(folder)
-        state = _start_supervisor(folder)
+        state = _start_supervisor(folder, settings.secrets())
         say(f"freshet: {state.summary}{f', API {state.api}' if state.api else ''}; logs in {folder.logs}")
         return _stack(folder, state)
 
@@ -104,10 +104,10 @@ def _check_servers(settings: Settings, desired: Desired) -> None:
         raise StackError(f"a worker or API needs {missing[0]}: start it too, or set FRESHET_{missing[0].upper()}")
 
 
-def _start_supervisor(folder: Folder) -> State:
+def _start_supervisor(folder: Folder, secrets: Mapping[str, str]) -> State:
     command = [sys.executable, "-m", "ops.stack.supervisor", str(folder.path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    supervisor = start_detached(command, folder.logs / "supervisor.log", environment | {"PYTHONSAFEPATH": "1"})
+    supervisor = start_detached(command, folder.logs / "supervisor.log", environment | {"PYTHONSAFEPATH": "1"} | dict(secrets))
     try:
         return _await_ready(folder, supervisor)
     except BaseException:  # Ctrl-C too: what was started must not stay
