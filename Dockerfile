@@ -18,6 +18,7 @@ RUN pip install --quiet --require-hashes --requirement ${LOCK}
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY feature_store feature_store
+COPY freshet_client freshet_client
 COPY stream_workers stream_workers
 COPY serving serving
 COPY batch batch

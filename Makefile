@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-PACKAGES := schemas feature_store stream_workers serving batch evaluation ops
+PACKAGES := schemas feature_store stream_workers serving batch evaluation ops freshet_client
 
 # The real event data of the team's machines; elsewhere set it yourself, or the demo uses a synthetic stream.
 ifeq ($(origin FRESHET_DATA),undefined)
