@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 class RecommendedItem(TypedDict):
     """One place of a list. `sources` are what each source added to `score`. `propensity`: where there was chance in the list, how
-    likely the item was to be in it. `velocity`: how often it is taken lately, the last hours against the last days; 1: as ever."""
+    likely the item was to be in it. `velocity`: how often it is taken lately, the last hours against the last days; 1: as ever.
+    `satisfaction`: in a list for several people, what each of them gains by it, 1: their first choice, 0: their last."""
 
     item_id: str
     rank: int
@@ -17,6 +18,7 @@ class RecommendedItem(TypedDict):
     title: NotRequired[str]
     velocity: NotRequired[float]
     propensity: NotRequired[float]
+    satisfaction: NotRequired[dict[str, float]]
     sources: dict[str, float]
     reason: str
 
@@ -52,6 +54,24 @@ class Recommendations(TypedDict):
     explanation: NotRequired[dict[str, Any]]
 
 
+class GroupMember(TypedDict):
+    """One of several people who get one list: whether anything is known of them, the mean of what they gain by its items, and how
+    old the newest signal from them is."""
+
+    user_id: str
+    known: bool
+    satisfaction: float
+    freshness: Freshness
+
+
+class GroupRecommendations(Recommendations):
+    """Answer to a request of a group. `score` is what the strategy makes of the members' `satisfaction`; `sources` are what each
+    source says for the item, the mean over the members; `freshness` is of the newest signal from any of them."""
+
+    strategy: str
+    members: list[GroupMember]
+
+
 class Preview(TypedDict):
     """What a surfaces file would have recommended, beside what is served now; items that come and that go by it."""
 
@@ -62,12 +82,96 @@ class Preview(TypedDict):
     left: list[str]
 
 
+class OnboardingItem(TypedDict):
+    """An item to ask somebody new about, and why this one."""
+
+    item_id: str
+    rank: int
+    title: NotRequired[str]
+    categories: list[str]
+    why: str
+
+
+class Onboarding(TypedDict):
+    """What to ask somebody new, most telling first. `basis`: what it goes by, `models`, `popularity`, `catalogue` or `nothing`."""
+
+    items: list[OnboardingItem]
+    basis: str
+    degraded: str | None
+
+
 class PastEvent(TypedDict):
     """One event of a history."""
 
     item_id: str
     type: str
     timestamp: str
+
+
+class Candidate(TypedDict):
+    """An item that a list might have had. `place`: by `score`, from 1. `sources`: its place in the own list of each source of the
+    online blend, or what each source of the fixed blend adds. `fate`: `shown`, `ranked_behind`, `unavailable`, or the filter that
+    it does not meet. `features`: as the blend's network saw them, standardised."""
+
+    item_id: str
+    title: NotRequired[str]
+    place: int
+    score: float
+    sources: dict[str, float]
+    fate: str
+    features: NotRequired[dict[str, float]]
+
+
+class RequestPage(TypedDict):
+    """What one list was made of. `surface`: its settings, as far as they are not the built-in ones. `kept_away`: items that were
+    not to be shown again. `sources`: how many candidates each proposed."""
+
+    request_id: str
+    at: str
+    user_id: str | None
+    query: dict[str, Any]
+    surface: dict[str, Any]
+    filters: list[str]
+    constraints: dict[str, str]
+    relaxed: list[str]
+    models: Models
+    freshness: Freshness
+    degraded: str | None
+    items: list[RecommendedItem]
+    history: list[PastEvent]
+    kept_away: list[str]
+    sources: dict[str, int]
+    candidates: list[Candidate]
+
+
+class Removal(TypedDict):
+    """What would become of an item had the person had nothing to do with another: its place among the candidates then, null: none;
+    and whether it would be out of the list."""
+
+    without: str
+    title: NotRequired[str]
+    place: int | None
+    takes_it_away: bool
+
+
+class Why(TypedDict):
+    """Why an item is in a list, or why it is not. `verdict`: `shown`, `ranked_behind`, `seen`, `disliked`, `unavailable`,
+    `filtered`, `constraint`, `not_asked_for`, `no_candidate` or `unknown_item`. `removals`: for an item that is shown, by the
+    models as they are now (`models_now`, which have it at `place_now`)."""
+
+    request_id: str
+    item_id: str
+    title: NotRequired[str]
+    shown: bool
+    rank: int | None
+    verdict: str
+    because: str
+    place: int | None
+    score: float | None
+    sources: dict[str, float]
+    models_now: str | None
+    place_now: int | None
+    removals: list[Removal]
 
 
 class UserPage(TypedDict):
@@ -79,6 +183,13 @@ class UserPage(TypedDict):
     features: dict[str, Any]
     freshness: Freshness
     degraded: str | None
+
+
+class Forgetting(TypedDict):
+    """A user is being forgotten."""
+
+    user_id: str
+    accepted_at: str
 
 
 class ItemPage(TypedDict):

@@ -16,17 +16,28 @@ import uvicorn
 from fastapi import FastAPI
 
 from schemas.settings import Settings
-from serving import problems, routes_events, routes_health, routes_lookup, routes_recommend, routes_scoreboard, routes_surfaces
+from serving import (
+    problems,
+    routes_events,
+    routes_groups,
+    routes_health,
+    routes_lookup,
+    routes_onboarding,
+    routes_recommend,
+    routes_requests,
+    routes_scoreboard,
+    routes_surfaces,
+)
+from serving.access.install import Access
+from serving.access.protocol import BoundedHead
 from serving.edge import Edge
+from serving.openapi_examples import illustrate
 from serving.services import DEFAULTS, Services, connect
 from stream_workers.models.online.settings import BankSettings
-
-log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS: Final = 5
 # Longer than clients and load balancers keep an idle connection: the side that closes must not be the side that gets a request.
 _KEEP_ALIVE_SECONDS: Final = 75
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def create_app(settings: Settings, services: Services | None = None, numbers: BankSettings = DEFAULTS) -> FastAPI:
@@ -38,21 +49,36 @@ def create_app(settings: Settings, services: Services | None = None, numbers: Ba
         numbers: of the online models; the learner's.
     """
     parts = services or connect(settings, numbers)
+    access = Access(settings, parts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await parts.start()
         yield
         await parts.stop()
+        await access.close()
 
     app = FastAPI(
         title="Freshet", version="1", description="What a person clicked a moment ago changes what they are shown next.",
         lifespan=lifespan, responses=problems.DOCUMENTED,
     )  # fmt: skip
     app.state.services = parts
+    app.state.access = access
     problems.install(app)
+    access.install(app)
+    illustrate(app)
     app.add_middleware(Edge, metrics=parts.metrics)
-    for routes in (routes_recommend, routes_events, routes_lookup, routes_scoreboard, routes_surfaces, routes_health):
+    for routes in (
+        routes_recommend,
+        routes_groups,
+        routes_onboarding,
+        routes_requests,
+        routes_events,
+        routes_lookup,
+        routes_scoreboard,
+        routes_surfaces,
+        routes_health,
+    ):
         app.include_router(routes.router)
     return app
 
@@ -78,11 +104,12 @@ def run(settings: Settings, numbers: BankSettings = DEFAULTS) -> None:
     gc.set_threshold(100_000, 50, 1000)
     app = create_app(settings, numbers=numbers)
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", access_log=False, log_config=None, lifespan="on",
+        app, loop="uvloop", http=BoundedHead, access_log=False, log_config=None, lifespan="on",
         timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,
     )  # fmt: skip
     listening = _bound(settings.api_host, settings.api_port)
     _announce(settings, listening.getsockname()[1])
+    app.state.access.announce(settings.api_host)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
@@ -103,6 +130,3 @@ def _announce(settings: Settings, port: int) -> None:
     url = f"http://{host}:{port}"
     sys.stdout.write(f"Freshet API: {url} (pages: {url}/docs)\n")
     sys.stdout.flush()
-    log.warning("the API is open: it asks for no keys")
-    if settings.api_host not in _LOOPBACK:
-        log.warning("and %s is not the loopback address: everybody who reaches it may read and write", settings.api_host)

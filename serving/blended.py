@@ -19,6 +19,7 @@ from serving.followed_model import FollowedModel
 from serving.interests import Interests
 from serving.query import RecommendationQuery
 from serving.ranking.seeds import Seeds
+from serving.sessions import visitor
 from stream_workers.models.deep.bank_sources import BankSources
 from stream_workers.models.online.columns import History, Proposal
 
@@ -88,20 +89,30 @@ class Blended:
         places = self._seeds.strongest(self._proposal.codes[[self._rows[item] for item in known]])
         return {item: self._past[place] for item, place in zip(known, places, strict=True) if place >= 0}
 
+    @property
+    def proposal(self) -> Proposal:
+        """The candidates, as the models proposed them; sources by the names of `sources`."""
+        return self._proposal
+
     def counts(self) -> dict[str, int]:
         """How many of the candidates each source proposed."""
         return dict(zip(self._proposal.names, np.count_nonzero(self._proposal.places, axis=1).tolist(), strict=True))
 
 
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "blend")
+
+
 class _Asked(NamedTuple):
-    """What the models are asked: for whom, at which moment, without which items, the session model's state of that history, and
-    whether what they had before may come again."""
+    """What the models are asked: for whom, at which moment, without which items, the session model's state of that history,
+    whether what they had before may come again, and whether to tell the features."""
 
     history: History
     moment: int
     seen: frozenset[str]
     session: SessionState | None
     again: bool
+    explain: bool
 
 
 @dataclass
@@ -115,7 +126,7 @@ class Blend:
     models: Follows
     published: Publishes
     seconds: float = 0.0
-    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "blend"))
+    _thread: ThreadPoolExecutor = field(default_factory=_one_thread)
 
     async def propose(
         self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None
@@ -130,7 +141,9 @@ class Blend:
             return None
         moment = max(model.newest_ms, state.newest if state else 0)
         history = history_of(query, interests, state, moment)
-        asked = _Asked(history, moment, interests.seen, None if _said(query, interests) else session, interests.again)
+        asked = _Asked(
+            history, moment, interests.seen, None if _said(query, interests) else session, interests.again, query.explain
+        )
         if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
             try:
                 return self._ask(model, asked)
@@ -152,8 +165,9 @@ class Blend:
         return dict(zip(items, scores.tolist(), strict=True))
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread. Services that are started again get another, when they need one."""
         self._thread.shutdown(wait=False)
+        self._thread = _one_thread()
 
     def _ask_in_turn(self, model: FollowedModel, asked: _Asked) -> Blended:
         with model.lock:
@@ -161,10 +175,10 @@ class Blend:
 
     def _ask(self, model: FollowedModel, asked: _Asked) -> Blended:
         started = perf_counter()
-        history, moment, seen, session, again = asked
+        history, moment, seen, session, again, explain = asked
         sources = self.published.current
         said = sources.of(history, moment, model.bank.items, session) if sources else None
-        proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again)
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again, explain)
         past, seeds = model.seeds(history, moment)
         personal, remembered = model.knows(history.items), model.remembers(history.user_id)
         found = Blended(proposal, sources.names, past, seeds, model.name, personal, remembered)
@@ -180,7 +194,7 @@ def history_of(query: RecommendationQuery, interests: Interests, state: UserStat
     said = _said(query, interests)
     known = [entry for entry in state.history if entry.item_id not in said] if state else []
     return History(
-        user_id=query.user_id,
+        user_id=visitor(query.user_id, query.session_id),
         items=said + [entry.item_id for entry in known],
         types=np.array([EventType.CLICK] * len(said) + [entry.type for entry in known], np.uint8),
         timestamps=np.array([moment] * len(said) + [entry.timestamp for entry in known], np.int64),

@@ -23,6 +23,7 @@ from serving.ranking.reasons import (
     shares,
     similar_to,
 )
+from serving.sessions import visitor
 from serving.shelf import Shelf
 from serving.situation import contexts_of
 
@@ -95,8 +96,8 @@ def _shown(decision: Decision, at: int, item: RecommendedItem) -> dict[str, Any]
 
 
 def viewer(decision: Decision, answer: Recommendations) -> str:
-    """Who saw the slate: the user, or `anonymous:` and the request's id."""
-    return decision.query.user_id or f"anonymous:{answer['request_id']}"
+    """Who saw the slate: the user, or who it is by the session, or `anonymous:` and the request's id."""
+    return visitor(decision.query.user_id, decision.query.session_id) or f"anonymous:{answer['request_id']}"
 
 
 def _models(decision: Decision) -> Models:

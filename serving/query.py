@@ -27,6 +27,8 @@ class RecommendationQuery(BaseModel):
     """What to recommend, to whom, where. Also the body of `POST /v1/recommendations`.
 
     Attributes:
+        session_id: of the visit. Events that were sent with the user id `session:<session_id>` count beside those of the user, so
+            this alone serves somebody who has not logged in (docs/visitors.md).
         recent_items: what an anonymous visitor (or somebody whose events have not arrived yet) took last, newest first.
         candidates: recommend only from these.
         filter: only what this holds for (docs/serving.md). constraints: wishes, most important first; where fewer than k items meet

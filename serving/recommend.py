@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from feature_store.item_blob import Neighbours, unpack_neighbours
-from feature_store.keys import item_key, session_key, user_key
-from feature_store.packing import CorruptBlob
-from feature_store.session_blob import SessionState, session_of
-from feature_store.user_blob import UserState, unpack_user
-from schemas.ids import partition_of
+from feature_store.item_blob import Neighbours
 from serving.blended import Blend, mixed
 from serving.content_source import ContentSource, Likeness
 from serving.decision import Decision, Votes
 from serving.guarded_store import GuardedStore
+from serving.hydration import Hydration
 from serving.interests import Interests, interests_of
 from serving.plan import Plan
 from serving.query import RecommendationQuery
@@ -27,17 +22,18 @@ from serving.ranking.evidence import Evidence, ranked, total
 from serving.ranking.fusion import contributions, fuse, votes
 from serving.ranking.newcomers import with_newcomers
 from serving.reads import Reads
+from serving.sessions import Known, identities, together
 from serving.shelf import Shelf
 from serving.situation import contexts_of
 from serving.steering import Steering
 from serving.trending_lists import TrendingLists
 
-log = logging.getLogger(__name__)
+Pieces = Mapping[str, Sequence[Evidence]]
 
 WHERE_THEY_ARE: Final = 2 / 3  # weight of what is popular in the request's contexts, for somebody of whom nothing else is known
 POOL: Final = 100  # items that each source proposes, and as many more as the query wants
 _ALIKE: Final = 500  # items looked through for those that nobody has taken yet
-_PERSONAL: Final = ("covisitation", "affinity", "content")
+PERSONAL: Final = ("covisitation", "affinity", "content")
 
 
 class Recommender:
@@ -49,6 +45,7 @@ class Recommender:
         self._shelf = shelf
         self._blend = blend
         self._content = content
+        self.hydration = Hydration(lists, blend.published)
         self.steering = Steering(shelf, lists)
 
     async def recommend(self, query: RecommendationQuery, plan: Plan | None = None) -> Decision:
@@ -59,20 +56,29 @@ class Recommender:
         """
         plan = plan or Plan(query.k)
         reads = Reads(self._store)
-        state, session = await self._known_of(query.user_id, reads)
-        interests = interests_of(query, state, plan.kept_away(state))
-        alike = self._content.candidates(interests.seeds, _ALIKE, interests.seen)
-        here = {} if interests.seeds else self._blend.popular_where(contexts_of(query.context), POOL + query.k)
-        blended = await self._blend.propose(query, interests, state, session) if plan.surface.sources.blend else None
-        if blended is not None and alike and not (blended.personal or blended.remembered):
-            blended = None  # it knows nothing that they took: what is described like it says more
-        decision = self._from_blend(Decision(query, interests, plan, state, blended, alike=alike, here=here))
-        if not self.steering.enough(plan, state, decision.chosen):
+        known = together(await self.hydration.people(identities(query.user_id, query.session_id), reads))
+        interests = interests_of(query, known.state, plan.kept_away(known.state))
+        decision = self._from_blend(await self.proposed(query, interests, plan, known))
+        if not self.steering.enough(plan, known.state, decision.chosen):
             decision = await self._filled(decision, reads)
         decision = self._with_newcomers(decision) if plan.plain else await self._steered(decision, reads)
         likeness, led_by = self._reasons(decision)
         degraded = self._degraded(decision, reads)
         return replace(decision, likeness=likeness, led_by=led_by, degraded=degraded, round_trips=reads.round_trips)
+
+    async def proposed(self, query: RecommendationQuery, interests: Interests, plan: Plan, known: Known) -> Decision:
+        """What the models and the catalogue have for somebody; nothing is chosen yet.
+
+        Args:
+            known: what the store knows of the person, the same as `interests` are made of.
+        """
+        alike = self._content.candidates(interests.seeds, _ALIKE, interests.seen)
+        here = {} if interests.seeds else self._blend.popular_where(contexts_of(query.context), POOL + query.k)
+        asked = plan.surface.sources.blend
+        blended = await self._blend.propose(query, interests, known.state, known.session) if asked else None
+        if blended is not None and alike and not (blended.personal or blended.remembered):
+            blended = None  # it knows nothing that they took: what is described like it says more
+        return Decision(query, interests, plan, known.state, blended, alike=alike, here=here)
 
     def _from_blend(self, decision: Decision) -> Decision:
         """The decision with the blend's best that are asked for and may be shown, as many as the list is made of.
@@ -84,8 +90,8 @@ class Recommender:
             return decision
         scores = mixed(blended.scores, here, WHERE_THEY_ARE) if here else blended.scores
         asked_for = ((item, score) for item, score in scores.items() if allowed is None or item in allowed)
-        chosen, unavailable = self._available(asked_for, decision.plan.wanted, decision)
-        return replace(decision, chosen=chosen, dropped={"unavailable": unavailable})
+        chosen, withheld = self._available(asked_for, decision.plan.wanted, decision)
+        return replace(decision, chosen=chosen, withheld=withheld, dropped={"unavailable": len(withheld)})
 
     def _newcomers(self, decision: Decision, chosen: Container[str] = ()) -> Iterator[str]:
         """What is described like what the person took, may be shown and has no events yet, without what is chosen already."""
@@ -118,47 +124,30 @@ class Recommender:
     async def _filled(self, decision: Decision, reads: Reads) -> Decision:
         """The decision with the rest of the list from the fixed blend of other sources: all of it where there is no online one."""
         interests, first = decision.interests, decision.chosen
-        neighbours = await self._hydrated(interests, reads)
-        evidence = {"covisitation": covisitation(neighbours), "affinity": self._affinity(interests)}
-        proposed, seen = self._votes(evidence, decision, frozenset(item for item, _ in first))
+        neighbours = await self.hydration.neighbours(list(interests.seeds), reads)
+        evidence, proposed, seen = self.voted(decision, neighbours)
         wanted = decision.plan.wanted - len(first)
-        chosen, unavailable = self._available(iter(fuse(proposed).items()), wanted, decision)
+        chosen, withheld = self._available(iter(fuse(proposed).items()), wanted, decision)
         if not self.steering.enough(decision.plan, decision.state, [*first, *chosen]):
             proposed["catalogue"] = self._filler(proposed, decision, interests.seen.union(item for item, _ in first))
-            chosen, unavailable = self._available(iter(fuse(proposed).items()), wanted, decision)
+            chosen, withheld = self._available(iter(fuse(proposed).items()), wanted, decision)
         tail = first[-1][1] if first else 1.0
-        dropped = {"seen": seen, "unavailable": decision.dropped.get("unavailable", 0) + unavailable}
+        withheld = [*decision.withheld, *withheld]
         behind = [(item, tail * score) for item, score in chosen]
-        return replace(decision, evidence=evidence, votes=proposed, chosen=[*first, *behind], tail=tail, dropped=dropped)
+        return replace(
+            decision, evidence=evidence, votes=proposed, chosen=[*first, *behind], tail=tail, withheld=withheld,
+            dropped={"seen": seen, "unavailable": len(withheld)},
+        )  # fmt: skip
 
-    async def _known_of(self, user_id: str | None, reads: Reads) -> tuple[UserState | None, SessionState | None]:
-        """What the store knows of the user, and the session model's state after the same events."""
-        if user_id is None:
-            return None, None
-        partition = partition_of(user_id, self._lists.partitions)
-        wanted = (user_key, session_key) if self._blend.published.current.recurrent else (user_key,)
-        blob, *sessions = await reads.blobs([key(partition, user_id) for key in wanted])
-        if blob is None:
-            return None, None
-        try:
-            return unpack_user(blob), session_of(blob, *sessions)
-        except CorruptBlob as error:
-            log.warning("state of user %r: %s", user_id, error)
-            return None, None
+    def voted(self, decision: Decision, neighbours: Sequence[tuple[str, Neighbours]]) -> tuple[Pieces, Votes, int]:
+        """The fixed blend's evidence for one person, what it adds to the items that are not chosen yet, and how much of what it
+        speaks for they have had.
 
-    async def _hydrated(self, interests: Interests, reads: Reads) -> list[tuple[str, Neighbours]]:
-        partitions = self._lists.partitions
-        items = list(interests.seeds)
-        blobs = await reads.blobs([item_key(partition_of(item, partitions), item) for item in items])
-        found = []
-        for item, blob in zip(items, blobs, strict=True):
-            if blob is None:
-                continue
-            try:
-                found.append((item, unpack_neighbours(blob)))
-            except CorruptBlob as error:
-                log.warning("state of item %r: %s", item, error)
-        return found
+        Args:
+            neighbours: of those of the person's seeds that have any.
+        """
+        evidence = {"covisitation": covisitation(neighbours), "affinity": self._affinity(decision.interests)}
+        return evidence, *self._votes(evidence, decision, frozenset(item for item, _ in decision.chosen))
 
     def _affinity(self, interests: Interests) -> list[Evidence]:
         shares = strongest_categories(interests.affinities)
@@ -198,33 +187,33 @@ class Recommender:
 
     def _available(
         self, best_first: Iterator[tuple[str, float]], k: int, decision: Decision
-    ) -> tuple[list[tuple[str, float]], int]:
-        """The best k that may be shown, and how many better ones may not."""
+    ) -> tuple[list[tuple[str, float]], list[str]]:
+        """The best k that may be shown, and the better ones that may not."""
         may_show = self.steering.gate(decision.plan, decision.state)
         chosen: list[tuple[str, float]] = []
-        unavailable = 0
+        withheld: list[str] = []
         for item, score in best_first:
             if len(chosen) == k:
                 break
             if may_show(item):
                 chosen.append((item, score))
             else:
-                unavailable += 1
-        return chosen, unavailable
+                withheld.append(item)
+        return chosen, withheld
 
     def _degraded(self, decision: Decision, reads: Reads) -> str | None:
         """The first of the reasons, from the most serious, why the answer is not fully personal."""
         query, state, proposed = decision.query, decision.state, decision.votes
         known = state is not None and bool(state.newest)
         blended = decision.blended
-        personal = bool((blended and blended.personal) or any(proposed.get(name) for name in _PERSONAL))
+        personal = bool((blended and blended.personal) or any(proposed.get(name) for name in PERSONAL))
         nothing_known = (
             not personal and not (blended and blended.scores) and not proposed.get("trending") and not self._lists.overall().best
         )
         reasons = {
             "store_unavailable": reads.failed or not self._store.answers,
             "no_events": nothing_known and not known,
-            "anonymous": query.user_id is None and not query.recent_items,
+            "anonymous": query.user_id is None and not query.recent_items and not known,
             "unknown_user": query.user_id is not None and not known,
             "no_similar_items": not personal,
             "catalogue_unavailable": self._shelf.missing,

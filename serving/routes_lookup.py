@@ -11,8 +11,11 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from schemas.horizons import HALF_LIVES, WINDOWS
-from serving.answers import ItemPage, PopularItems, SimilarItems, UserPage
+from schemas.timestamps import format_timestamp
+from schemas.topics import USERS
+from serving.answers import Forgetting, ItemPage, PopularItems, SimilarItems, UserPage
 from serving.dependencies import Served
+from serving.event_log import Record
 from serving.http_json import Json
 from serving.lookups import Likeness
 from serving.problems import InvalidRequest
@@ -46,6 +49,20 @@ async def item(services: Served, item_id: ItemId) -> Json:
 async def user(services: Served, user_id: UserId) -> Json:
     """What is known of a user: exact counts, the newest events, what they like."""
     return Json(await services.lookups.user(user_id, services.clock()))
+
+
+@router.delete(
+    "/v1/users/{user_id:any}", status_code=HTTPStatus.ACCEPTED, response_model=Forgetting,
+    responses={503: {"description": "Kafka or the store did not acknowledge; ask again"}},
+)  # fmt: skip
+async def forget(services: Served, user_id: UserId) -> Json:
+    """Forget a user: history, profile, taste, what the models learnt of them, what was decided for them. Done within a minute.
+
+    Files of the lake follow at its next compaction. What they do from now on counts as somebody new's.
+    """
+    await services.log.append([Record(USERS, user_id.encode(), None)])
+    await services.decisions.forget(user_id)
+    return Json({"user_id": user_id, "accepted_at": format_timestamp(services.clock())}, HTTPStatus.ACCEPTED)
 
 
 @router.get("/v1/popular", response_model=PopularItems)

@@ -65,4 +65,5 @@ async def _answer(services: Services, query: RecommendationQuery) -> Json:
         if surfaces.samples:
             services.recommender.steering.shown.note(item["item_id"] for item in answer["items"])
         services.impressions.add(viewer(decision, answer), orjson.dumps(impression(decision, answer, now_ms)))
+    services.decisions.add(decision, answer, viewer(decision, answer), now_ms)
     return Json(answer)

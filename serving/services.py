@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Final, Protocol
 
 from feature_store.catalogue import Catalogue
 from feature_store.catalogue_follower import CatalogueFollower
+from feature_store.decision_store import DecisionStore, RedisDecisions
 from feature_store.redis_store import RedisStore
 from feature_store.version_follower import VersionFollower
 from schemas.events import Limits
@@ -22,12 +24,17 @@ from serving.answers import Readiness
 from serving.background import Background, Heartbeats
 from serving.blended import Blend
 from serving.content_source import ContentSource
+from serving.decision_log import DecisionLog
 from serving.event_log import AbsentLog, EventLog, KafkaLog
+from serving.group_members import Members
+from serving.groups import GroupRecommender
 from serving.guarded_store import AbsentStore, GuardedStore, Reader
 from serving.impressions import ImpressionLog
+from serving.inspection import Inspector
 from serving.lookups import Lookups
 from serving.metrics import Metrics
 from serving.model_replica import ModelReplica
+from serving.onboarding import OnboardingQuestions
 from serving.recommend import Recommender
 from serving.request_ids import RANDOM_BYTES, new_ulid
 from serving.scoreboard import LiveScoreboard
@@ -36,9 +43,9 @@ from serving.surface_watch import SurfaceWatch
 from serving.trending_lists import TrendingLists
 from stream_workers.models.deep.bank_sources import BankSources
 from stream_workers.models.deep.loading import published
-from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.scoring_bank import ScoringBank
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +82,14 @@ class Services:
     background: Background
     heartbeats: Heartbeats
     impressions: ImpressionLog
+    decisions: DecisionLog
+    inspector: Inspector
     models: ModelReplica
     blend: Blend
     scoreboard: LiveScoreboard
     recommender: Recommender
+    groups: GroupRecommender
+    onboarding: OnboardingQuestions
     lookups: Lookups
     metrics: Metrics
     limits: Limits
@@ -97,8 +108,10 @@ class Services:
         if self.follower is not None:
             await self.follower.start()
         self.impressions.start()
+        self.decisions.start()
         self.surfaces.start()
         await self.background.start()
+        self.onboarding.start()
 
     async def stop(self) -> None:
         """Send what is buffered, then close everything, none of it for longer than a few seconds."""
@@ -106,8 +119,10 @@ class Services:
         self.blend.close()
         for stop in (
             self.surfaces.stop,
+            self.onboarding.stop,
             self.background.stop,
             self.impressions.stop,
+            self.decisions.stop,
             *follower_stop,
             self.log.stop,
             self.store.close,
@@ -130,20 +145,16 @@ class Services:
 
 
 def assemble(
-    settings: Settings,
-    store: Reader,
-    event_log: EventLog,
-    catalogue: Catalogue,
-    caught_up: asyncio.Event,
-    follower: Follower | None = None,
-    clock: Callable[[], int] = clock_ms,
-    numbers: BankSettings = DEFAULTS,
-) -> Services:
+    settings: Settings, store: Reader, event_log: EventLog, catalogue: Catalogue, caught_up: asyncio.Event,
+    follower: Follower | None = None, clock: Callable[[], int] = clock_ms, numbers: BankSettings = DEFAULTS,
+    decisions: DecisionStore | None = None,
+) -> Services:  # fmt: skip
     """Wire the parts around the given ends.
 
     Args:
         numbers: of the online models; the learner's.
         caught_up: set once the catalogue is whole.
+        decisions: keeps what requests decide; None: nobody does.
 
     Raises:
         InvalidSettings: the surfaces file is wrong, with its lines.
@@ -152,10 +163,11 @@ def assemble(
     guarded = GuardedStore(store, settings.store_timeout_ms / 1000)
     shelf = Shelf(catalogue, caught_up)
     lists = TrendingLists(guarded, shelf, settings.partitions)
-    models = ModelReplica(guarded, lambda: ModelBank(numbers), origin_of(numbers))
+    models = ModelReplica(guarded, lambda: ScoringBank(numbers), origin_of(numbers))
     versions = VersionFollower(settings.models, settings.batch_models, published, BankSources)
     blend = Blend(models, versions)
     content = ContentSource(catalogue)
+    recommender = Recommender(guarded, lists, shelf, blend, content)
     return Services(
         settings=settings,
         store=guarded,
@@ -166,10 +178,14 @@ def assemble(
         background=Background(lists, shelf, models, content, versions),
         heartbeats=Heartbeats(guarded, metrics),
         impressions=ImpressionLog(event_log, metrics),
+        decisions=DecisionLog(decisions, recommender.steering, metrics),
+        inspector=Inspector(shelf, recommender.steering, blend),
         models=models,
         blend=blend,
         scoreboard=LiveScoreboard(guarded),
-        recommender=Recommender(guarded, lists, shelf, blend, content),
+        recommender=recommender,
+        groups=GroupRecommender(guarded, shelf, recommender, Members(recommender, blend)),
+        onboarding=OnboardingQuestions(shelf, lists, models),
         lookups=Lookups(guarded, lists, shelf, content, models),
         metrics=metrics,
         limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
@@ -182,8 +198,15 @@ def connect(settings: Settings, numbers: BankSettings = DEFAULTS) -> Services:
     """The real ends: Redis, Kafka, the `items` topic. Where an address is not set, answers do without."""
     catalogue = Catalogue()
     store = RedisStore(settings.redis, settings.store_timeout_ms / 1000) if settings.redis else AbsentStore()
+    decisions = _decision_store(settings)
     if settings.kafka is None:
-        return assemble(settings, store, AbsentLog(), catalogue, asyncio.Event(), numbers=numbers)
+        return assemble(settings, store, AbsentLog(), catalogue, asyncio.Event(), numbers=numbers, decisions=decisions)
     follower = CatalogueFollower(settings.kafka, catalogue)
     kafka = KafkaLog(settings.kafka, settings.ack_timeout_ms, max(1 << 20, 2 * settings.max_event_bytes))
-    return assemble(settings, store, kafka, catalogue, follower.caught_up, follower, numbers=numbers)
+    return assemble(settings, store, kafka, catalogue, follower.caught_up, follower, numbers=numbers, decisions=decisions)
+
+
+def _decision_store(settings: Settings) -> DecisionStore | None:
+    if settings.redis is None or not settings.decision_log_mb:
+        return None
+    return RedisDecisions(settings.redis, math.ceil(settings.decision_log_hours * 3600), settings.decision_log_mb << 20)

@@ -18,9 +18,9 @@ from stream_workers.handlers.signals import decode_signals
 from stream_workers.handlers.stage_output import StageOutput
 from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.handlers.user_stage import UserStage
-from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import History
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.scoring_bank import ScoringBank
 
 _EVENTS: Final = 2
 NOBODY: Final = History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64))
@@ -41,13 +41,14 @@ def compile_kernels(settings: ModelSettings) -> None:
 
 def compile_models(numbers: BankSettings) -> None:
     """Run every kernel of the models once; the first time this takes minutes, see `compiling`."""
-    bank = ModelBank(numbers)
+    bank = ScoringBank(numbers)
     merge, stage = InteractionMerge(range(1), {}), LearningStage(bank, 1.0, numbers.repeats)
     for offset, value in enumerate(_applied(ModelSettings(partitions=1)).interactions):
         merge.add(0, offset, decode_interactions(value))
     while (merged := merge.take(_EVENTS)) is not None:
         stage.apply(merged)
     bank.recommend(NOBODY, EARLIEST_MS, 1)  # what only the API asks: it must not compile while people wait
+    bank.warm_up()
 
 
 def _applied(settings: ModelSettings) -> StageOutput:

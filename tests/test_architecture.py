@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,7 +32,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "batch": (*CORE, "stream_workers.models", "evaluation"),
     "evaluation": (*CORE, "stream_workers.models", "stream_workers.handlers", "serving.ranking"),
     "ops": (*CORE, "stream_workers", "serving", "batch", "evaluation"),
+    "freshet_client": (),  # goes where Freshet itself is not installed: nothing of ours, and nothing imports it
 }
+CLIENT_NEEDS = {"httpx"}  # and the standard library
 BESIDE = ("tests", "benchmarks", "examples")  # may import everything, nobody imports them
 SERVERS = {"kafka", "aiokafka", "confluent_kafka", "faust", "redis", "fastapi", "starlette", "uvicorn", "httpx", "requests"}
 SYSTEM = {"os", "socket", "subprocess", "time", "asyncio", "threading", "random", "secrets"}
@@ -139,6 +142,18 @@ def test_imports_point_one_way() -> None:
     assert wrong_directions(modules) == []
 
 
+def foreign(modules: Mapping[str, Module], package: str) -> set[str]:
+    """Packages that a package imports and that are neither its own nor Python's."""
+    named = {
+        target.partition(".")[0] for name, module in modules.items() if within(name, (package,)) for target, _ in module.imports
+    }
+    return named - {package} - sys.stdlib_module_names
+
+
+def test_the_client_needs_httpx_and_nothing_else() -> None:
+    assert foreign(read_modules(ROOT), "freshet_client") == CLIENT_NEEDS
+
+
 def test_pure_modules_touch_no_server_clock_or_environment() -> None:
     assert impurities(read_modules(ROOT)) == []
 
@@ -159,6 +174,8 @@ def test_pure_modules_touch_no_server_clock_or_environment() -> None:
         ("evaluation/a.py", "import stream_workers.app", "stream_workers.app"),
         ("ops/a.py", "from tests import oracle", "tests.oracle"),
         ("ops/a.py", "import benchmarks", "benchmarks"),
+        ("freshet_client/a.py", "from schemas.events import TYPE_NAMES", "schemas.events.TYPE_NAMES"),
+        ("serving/a.py", "import freshet_client", "freshet_client"),
     ],
 )
 def test_the_checker_sees_an_import_against_the_arrows(tmp_path: Path, file: str, text: str, culprit: str) -> None:
@@ -253,9 +270,13 @@ def compose_services() -> dict[str, Any]:
 def test_compose_hands_every_setting_to_the_containers() -> None:
     services = compose_services()
     only_outside = {"home", "data", "api_host", "api_port"}
+    only_api = {f"{PREFIX}{name}" for name in ("API_KEYS", "API_KEYS_FILE", "RATE_LIMIT", "RATE_BURST", "CORS_ORIGINS")}
     wanted = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields.keys() - only_outside}
-    for service in ("topics", "worker", "api"):
-        assert wanted <= services[service]["environment"].keys(), service
+    assert wanted <= services["api"]["environment"].keys()
+    for service in ("topics", "worker"):
+        given = services[service]["environment"].keys()
+        assert wanted - only_api <= given, service
+        assert not any(name.endswith(("_KEYS", "_KEYS_FILE")) for name in given), "keys go where they are asked for"
 
 
 def test_compose_and_native_stack_run_the_same_kafka() -> None:

@@ -261,3 +261,11 @@ async def test_the_scoreboard_is_documented() -> None:
     answer = document["paths"]["/v1/scoreboard"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert answer == {"$ref": "#/components/schemas/Scoreboard"}
     assert {"models", "reachable", "drifts", "degraded"} <= document["components"]["schemas"]["Scoreboard"]["properties"].keys()
+
+
+async def test_services_that_are_started_again_answer_slow_requests_too() -> None:
+    world, _ = learned()
+    services = await following(world)
+    await ask(world, services, user_id="ann")  # starts and stops them
+    services.blend.seconds = 2 * INLINE_SECONDS
+    assert (await ask(world, services, user_id="ann"))["models"]["blend"].startswith("blend@")

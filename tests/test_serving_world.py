@@ -12,6 +12,7 @@ import httpx
 import orjson
 
 from feature_store.catalogue import Catalogue
+from feature_store.decision_store import DecisionStore
 from feature_store.memory import MemoryStore
 from schemas.errors import KafkaUnavailable
 from schemas.events import TYPE_CODES, Event
@@ -81,6 +82,7 @@ class World:
     log: FakeLog = field(default_factory=FakeLog)
     now: int = NOW
     numbers: BankSettings = NUMBERS
+    decisions: DecisionStore | None = None
 
     def __post_init__(self) -> None:
         self.caught_up.set()
@@ -124,8 +126,9 @@ class World:
 
     def services(self, settings: Settings = SETTINGS) -> Services:
         return assemble(
-            settings, self.store, self.log, self.catalogue, self.caught_up, clock=lambda: self.now, numbers=self.numbers
-        )
+            settings, self.store, self.log, self.catalogue, self.caught_up, clock=lambda: self.now, numbers=self.numbers,
+            decisions=self.decisions,
+        )  # fmt: skip
 
     @asynccontextmanager
     async def client(self, settings: Settings = SETTINGS, services: Services | None = None) -> AsyncIterator[httpx.AsyncClient]:

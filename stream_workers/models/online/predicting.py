@@ -71,9 +71,7 @@ def predict_event(
         Candidates in the pool, negative if the item is not among them.
     """
     taken, count = person.taken, person.counts[1]
-    candidates, sourced = 0, wanted[LINEAR] or wanted[BLEND]
-    for model in _SOURCED:
-        sourced = sourced or wanted[model]
+    candidates, sourced = 0, _asks_sources(wanted)
     score_prior(world, person, scratch, half_lives, items)
     if sourced:
         score_sources(world, person, scratch, numbers, items)
@@ -107,6 +105,15 @@ def predict_event(
     if not (wanted[LINEAR] or wanted[BLEND]):
         return 0
     return _predict_blend(world, person, scratch, numbers, items, item, candidates, ranks, top)
+
+
+@kernel
+def _asks_sources(wanted: Any) -> bool:
+    """Whether any model is wanted that needs the scores of the sources."""
+    found = wanted[LINEAR] or wanted[BLEND]
+    for model in _SOURCED:
+        found = found or wanted[model]
+    return found
 
 
 @kernel
