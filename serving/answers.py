@@ -72,6 +72,24 @@ class GroupRecommendations(Recommendations):
     members: list[GroupMember]
 
 
+class RankedItem(TypedDict):
+    """One of the given items, in its place."""
+
+    item_id: str
+    rank: int
+    score: float
+
+
+class Ranking(TypedDict):
+    """The given items in order, all of them; `degraded` says why the order is not fully personal."""
+
+    user_id: str | None
+    items: list[RankedItem]
+    models: Models
+    freshness: Freshness
+    degraded: str | None
+
+
 class Preview(TypedDict):
     """What a surfaces file would have recommended, beside what is served now; items that come and that go by it."""
 

@@ -38,6 +38,10 @@ ANSWERS: Final[dict[str, Any]] = {
             {"user_id": "ben", "known": True, "satisfaction": 0.5, "freshness": _FRESHNESS},
         ],
     },
+    "POST /v1/rank": {
+        "user_id": "ann", "models": _MODELS, "freshness": _FRESHNESS, "degraded": None,
+        "items": [{"item_id": "2", "rank": 1, "score": 0.0275}, {"item_id": "5", "rank": 2, "score": 0.0}],
+    },
     "GET /v1/onboarding": {
         "items": [
             {"item_id": "1", "rank": 1, "title": "Alien", "categories": ["Horror"],

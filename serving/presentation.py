@@ -105,7 +105,12 @@ def _models(decision: Decision) -> Models:
     blended = decision.blended
     if blended is None or not any(item in blended or item in decision.here for item, _ in decision.chosen):
         return MODELS
-    return {"nearline": blended.nearline, "batch": blended.batch, "blend": blended.blend}
+    return models_of(blended)
+
+
+def models_of(blended: Blended | None) -> Models:
+    """What made a list that is the online blend's doing, or the fixed one's."""
+    return {"nearline": blended.nearline, "batch": blended.batch, "blend": blended.blend} if blended else MODELS
 
 
 def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) -> RecommendedItem:

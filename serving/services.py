@@ -35,6 +35,7 @@ from serving.lookups import Lookups
 from serving.metrics import Metrics
 from serving.model_replica import ModelReplica
 from serving.onboarding import OnboardingQuestions
+from serving.ranker import Ranker
 from serving.recommend import Recommender
 from serving.request_ids import RANDOM_BYTES, new_ulid
 from serving.scoreboard import LiveScoreboard
@@ -89,6 +90,7 @@ class Services:
     scoreboard: LiveScoreboard
     recommender: Recommender
     groups: GroupRecommender
+    ranker: Ranker
     onboarding: OnboardingQuestions
     lookups: Lookups
     metrics: Metrics
@@ -168,6 +170,7 @@ def assemble(
     blend = Blend(models, versions)
     content = ContentSource(catalogue)
     recommender = Recommender(guarded, lists, shelf, blend, content)
+    members = Members(recommender, blend)
     return Services(
         settings=settings,
         store=guarded,
@@ -184,7 +187,8 @@ def assemble(
         blend=blend,
         scoreboard=LiveScoreboard(guarded),
         recommender=recommender,
-        groups=GroupRecommender(guarded, shelf, recommender, Members(recommender, blend)),
+        groups=GroupRecommender(guarded, shelf, recommender, members),
+        ranker=Ranker(guarded, recommender, members),
         onboarding=OnboardingQuestions(shelf, lists, models),
         lookups=Lookups(guarded, lists, shelf, content, models),
         metrics=metrics,
