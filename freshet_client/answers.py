@@ -90,12 +90,22 @@ class GroupRecommendations(Recommendations):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking(Answer):
-    """Given items in the order in which this person should see them. `request_id`: None where the API logs no impression of it."""
+class RankedItem(Answer):
+    """One of the given items, in its place from 1."""
 
-    items: tuple[RecommendedItem, ...]
-    request_id: str | None = None
+    item_id: str
+    rank: int
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking(Answer):
+    """Given items in the order in which this person should see them. Nothing is logged as shown."""
+
+    items: tuple[RankedItem, ...]
     user_id: str | None = None
+    models: Models = field(default_factory=Models)
+    freshness: Freshness = field(default_factory=Freshness)
     degraded: str | None = None
 
 

@@ -80,6 +80,7 @@ class AsyncClient:
     request = awaiting(calls.request)
     why = awaiting(calls.why)
     scoreboard = awaiting(calls.scoreboard)
+    models = awaiting(calls.models)
     ready = awaiting(calls.ready)
 
     async def send(self, call: Call[A]) -> A:

@@ -21,7 +21,7 @@ from freshet_client.answers import (
 from freshet_client.decoding import Answer, read
 from freshet_client.errors import InvalidAnswer, error_of
 from freshet_client.events import Event, Scalar, encode
-from freshet_client.pages import Forgotten, ItemPage, LoggedRequest, Scoreboard, UserPage, Why
+from freshet_client.pages import Forgotten, ItemPage, LoggedRequest, ModelsPage, Scoreboard, UserPage, Why
 from freshet_client.retries import parse_retry_after
 
 T = TypeVar("T", bound=Answer)
@@ -106,9 +106,16 @@ def recommendations(
     return Call("POST", "/v1/recommendations", Recommendations, _body(body))
 
 
-def rank(items: Sequence[str], *, user_id: str | None = None, context: Mapping[str, Scalar] | None = None) -> Call[Ranking]:
+def rank(
+    items: Sequence[str],
+    *,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    context: Mapping[str, Scalar] | None = None,
+) -> Call[Ranking]:
     """The given items in the order in which this person should see them."""
-    return Call("POST", "/v1/rank", Ranking, _body({"user_id": user_id, "items": list(items), "context": context}))
+    body = {"user_id": user_id, "session_id": session_id, "items": list(items), "context": context}
+    return Call("POST", "/v1/rank", Ranking, _body(body))
 
 
 def group_recommendations(
@@ -199,6 +206,11 @@ def why(request_id: str, item_id: str) -> Call[Why]:
 def scoreboard() -> Call[Scoreboard]:
     """How good the models are, live."""
     return Call("GET", "/v1/scoreboard", Scoreboard)
+
+
+def models() -> Call[ModelsPage]:
+    """Which models there are: the online ones, and every published version."""
+    return Call("GET", "/v1/models", ModelsPage)
 
 
 def ready() -> Call[Readiness]:

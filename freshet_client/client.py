@@ -94,6 +94,7 @@ class Client:
     request = blocking(calls.request)
     why = blocking(calls.why)
     scoreboard = blocking(calls.scoreboard)
+    models = blocking(calls.models)
     ready = blocking(calls.ready)
 
     def send(self, call: Call[A]) -> A:

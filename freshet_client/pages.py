@@ -146,3 +146,38 @@ class Scoreboard(Answer):
     drifts: tuple[dict[str, Any], ...] = ()
     ratings: dict[str, float | None] = field(default_factory=dict)
     degraded: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineModels(Answer):
+    """The learner's models, as the API process that answered has them."""
+
+    nearline: str
+    blend: str
+    trained: bool = False
+    events: int = 0
+    committed_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion(Answer):
+    """A published version; a broken one has a `problem` instead of what it is."""
+
+    model: str
+    version: str
+    status: str
+    ranks_here: bool = False
+    created_at: str | None = None
+    trained_until: str | None = None
+    bytes: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsPage(Answer):
+    """The models there are; `online`: None while there are none."""
+
+    online: OnlineModels | None = None
+    versions: tuple[ModelVersion, ...] = ()
+    faults: int = 0

@@ -34,8 +34,9 @@ def list_models(root: Root = None, json_output: Json = False) -> None:
 
     Example: `freshet models list`
     """
+    from feature_store.version_listing import listing
     from ops import terminal
-    from ops.models_view import listing, listing_rows
+    from ops.models_view import listing_rows
 
     folder = _root(root)
     found = listing(folder)

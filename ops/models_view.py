@@ -15,27 +15,6 @@ WHOLE: Final = "whole"
 _AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 
-def listing(root: Path) -> list[dict[str, Any]]:
-    """Every version below the root, models by name, oldest first; one that cannot be used says why instead of what it is."""
-    return [_listed(root, model, version) for model in model_names(root) for version in version_names(root, model)]
-
-
-def _listed(root: Path, model: str, version: str) -> dict[str, Any]:
-    named = {"model": model, "version": version}
-    try:
-        state, manifest = read_state(root, model), read_manifest(root, model, version)
-    except FreshetError as error:
-        return {**named, "status": "broken", "problem": str(error)}
-    return {
-        **named,
-        "status": state.status_of(version),
-        "trained_until_ms": manifest.trained_on.last_ms,
-        "metrics": manifest.metrics,
-        "bytes": manifest.total_bytes,
-        "created_ms": manifest.created_ms,
-    }
-
-
 def listing_rows(found: list[dict[str, Any]], now_ms: int) -> list[tuple[object, ...]]:
     """The rows of the table."""
     return [_row(one, now_ms) for one in found]

@@ -292,6 +292,39 @@ class Scoreboard(TypedDict):
     degraded: str | None
 
 
+class OnlineModels(TypedDict):
+    """The learner's models as this process has them; `committed_at`: when the learner wrote them."""
+
+    nearline: str
+    blend: str
+    trained: bool
+    events: int
+    committed_at: str
+
+
+class ModelVersion(TypedDict):
+    """A published version. `status`: `serving`, `shadow`, `previous`, `archived` or `broken`, which has a `problem` instead of what
+    it is. `ranks_here`: whether it proposes candidates in this process."""
+
+    model: str
+    version: str
+    status: str
+    ranks_here: bool
+    created_at: NotRequired[str]
+    trained_until: NotRequired[str]
+    bytes: NotRequired[int]
+    metrics: NotRequired[dict[str, float]]
+    problem: NotRequired[str]
+
+
+class ModelsPage(TypedDict):
+    """The models there are. `online`: null while there are none. `faults`: published versions that could not be used here."""
+
+    online: OnlineModels | None
+    versions: list[ModelVersion]
+    faults: int
+
+
 class RejectedEvent(TypedDict):
     """An event that was not taken, and why."""
 

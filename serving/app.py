@@ -22,6 +22,7 @@ from serving import (
     routes_groups,
     routes_health,
     routes_lookup,
+    routes_models,
     routes_onboarding,
     routes_rank,
     routes_recommend,
@@ -78,6 +79,7 @@ def create_app(settings: Settings, services: Services | None = None, numbers: Ba
         routes_events,
         routes_lookup,
         routes_scoreboard,
+        routes_models,
         routes_surfaces,
         routes_health,
     ):

@@ -42,6 +42,14 @@ ANSWERS: Final[dict[str, Any]] = {
         "user_id": "ann", "models": _MODELS, "freshness": _FRESHNESS, "degraded": None,
         "items": [{"item_id": "2", "rank": 1, "score": 0.0275}, {"item_id": "5", "rank": 2, "score": 0.0}],
     },
+    "GET /v1/models": {
+        "online": {"nearline": "online-1@13", "blend": "blend@30003", "trained": True, "events": 30003, "committed_at": _MOMENT},
+        "versions": [
+            {"model": "item2vec", "version": "20260101T080000Z-3f9a1c", "status": "serving", "ranks_here": True, "bytes": 1310720,
+             "created_at": _MOMENT, "trained_until": _MOMENT, "metrics": {"recall@10": 0.1086}},
+        ],
+        "faults": 0,
+    },
     "GET /v1/onboarding": {
         "items": [
             {"item_id": "1", "rank": 1, "title": "Alien", "categories": ["Horror"],

@@ -36,6 +36,7 @@ from serving import answers
 from serving.app import create_app
 from serving.group_query import GroupQuery
 from serving.query import RecommendationQuery
+from serving.ranker import RankQuery
 from tests.client_world import Reply, scripted
 from tests.test_serving_world import NOW, SETTINGS, World, cinema
 
@@ -81,7 +82,10 @@ async def test_every_parameter_of_recommendations_reaches_the_api() -> None:
         assert [fault.field for fault in raised.value.errors] == ["k"]
 
 
-@pytest.mark.parametrize(("call", "body"), [("recommendations", RecommendationQuery), ("group_recommendations", GroupQuery)])
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [("recommendations", RecommendationQuery), ("group_recommendations", GroupQuery), ("rank", RankQuery)],
+)
 def test_the_client_has_every_parameter_of_the_api(call: str, body: type[BaseModel]) -> None:
     assert inspect.signature(getattr(calls_module, call)).parameters.keys() == body.model_fields.keys()
 
@@ -116,6 +120,9 @@ async def test_lookups() -> None:
         assert (popular.category, popular.half_life, len(popular.items)) == ("Comedy", "24h", 2)
         assert (await client.popular(context=["category=Horror", "device=phone"])).context
         assert (await client.scoreboard()).models == {}
+        assert (await client.models()).versions == ()
+        ranking = await client.rank(["8", "2"], user_id="ann")
+        assert [item.item_id for item in ranking.items] == ["2", "8"]
         assert (await client.ready()).checks["store"]
         with pytest.raises(NotFound) as raised:
             await client.item("nothing")
@@ -172,7 +179,7 @@ async def test_both_clients_have_the_same_methods_with_the_same_signatures() -> 
         if inspect.isfunction(value) and value.__module__ == calls_module.__name__
     ]
     public = {name for name in names if not name.startswith("_")} - {"intake", "batches"}
-    assert len(public) == 13
+    assert len(public) == 14
     for name in public:
         assert inspect.signature(getattr(Client, name)) == inspect.signature(getattr(AsyncClient, name))
         assert getattr(Client, name).__doc__
