@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from feature_store.user_blob import HistoryEntry, UserState
-from serving.answers import Removal
 from serving.blended import Blend
 from serving.decision_record import Record, events_of
+from serving.explanations import Removal
 from serving.interests import interests_of
 from serving.query import RecommendationQuery
 

@@ -10,10 +10,11 @@ import numpy as np
 from feature_store.user_blob import HistoryEntry, UserState
 from schemas.events import TYPE_NAMES
 from schemas.timestamps import format_timestamp
-from serving.answers import Candidate, PastEvent, RecommendedItem, RequestPage, Why
+from serving.answers import PastEvent, RecommendedItem
 from serving.blended import Blend, shares
 from serving.counterfactual import place_with_all, removals
 from serving.decision_record import Record, disliked, events_of, kept_away
+from serving.explanations import Candidate, RequestPage, Why
 from serving.shelf import Shelf
 from serving.steering import UNAVAILABLE, Steering
 

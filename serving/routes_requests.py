@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query
 from starlette.exceptions import HTTPException
 
 from schemas.ids import Id
-from serving.answers import RequestPage, Why
 from serving.decision_record import Record
 from serving.dependencies import Served
+from serving.explanations import RequestPage, Why
 from serving.http_json import Json
 from serving.services import Services
 
