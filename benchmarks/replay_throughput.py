@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from itertools import islice
 
 import numpy as np
@@ -11,17 +10,18 @@ from numpy.typing import NDArray
 
 from benchmarks.rig import compile_models
 from benchmarks.row import Row
-from evaluation.prequential import replay
 from evaluation.protocol import in_time_order, questions
 from ops.datasets import open_source
-from ops.evaluate_source import as_interactions, catalogue, describe_items
+from ops.evaluate_replay import Task, cores, timed_replay
+from ops.evaluate_source import as_interactions, catalogue
 from ops.sources import Source
 from schemas.errors import InvalidInput
 from schemas.settings import Settings
-from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.bank import OWN_MODELS
 from stream_workers.models.online.columns import Interactions
+from stream_workers.models.online.settings import BankSettings
 
-EVENTS, FEW = 100_000, 64
+EVENTS = 100_000
 
 
 def run() -> list[Row]:
@@ -29,10 +29,11 @@ def run() -> list[Row]:
     compile_models()
     source = _source()
     batch = in_time_order(as_interactions(islice(source.events(), EVENTS)))
-    learning = _rate(source, batch, np.zeros(len(batch.users), np.bool_))
-    ranking = _rate(source, batch, questions(batch, "A"))
+    learning = _rate(source, batch, np.zeros(len(batch.users), np.bool_), 1)
+    alone, ranking = (_rate(source, batch, questions(batch, "A"), processes) for processes in (1, min(2, cores())))
     return [
-        Row("replay_throughput", ranking, "events/s", "learning only", ranking / learning, ">= 2,000"),
+        Row("replay_throughput", ranking, "events/s", "one process", ranking / alone, ">= 2,000"),
+        Row("replay_throughput/one_process", alone, "events/s", "learning only", alone / learning),
         Row("replay_throughput/learning_only", learning, "events/s"),
     ]
 
@@ -44,11 +45,7 @@ def _source() -> Source:
         return open_source(f"synthetic:{EVENTS},10000,10000", None)
 
 
-def _rate(source: Source, batch: Interactions, ranked: NDArray[np.bool_]) -> float:
-    few = batch.part(0, FEW)
-    ModelBank().advance(few, np.ones(len(few.users), np.bool_))  # takes the machine code from numba's cache
-    bank = ModelBank()
-    describe_items(bank, catalogue(source))
-    started = time.perf_counter()
-    replay(bank, batch, ranked, 0)
-    return len(ranked) / (time.perf_counter() - started)
+def _rate(source: Source, batch: Interactions, ranked: NDArray[np.bool_], processes: int) -> float:
+    task = Task(BankSettings(), catalogue(source), batch, ranked)
+    _, seconds = timed_replay(task, OWN_MODELS, processes, lambda done, total: None)
+    return len(ranked) / seconds
