@@ -160,12 +160,12 @@ def test_events_of_many_threads_all_arrive() -> None:
 
 
 def test_adding_waits_for_no_server() -> None:
-    with scripted(Reply(seconds=0.5)) as server, Client(server.url) as client:
+    with scripted(Reply(seconds=2.5)) as server, Client(server.url) as client:
         buffer = client.events.buffer(QUICK)
         started = time.monotonic()
         for name in NAMES:
             buffer.view("1", "a", event_id=name)
-        assert time.monotonic() - started < 0.3
+        assert time.monotonic() - started < 1.5
         assert not buffer.flush(0.1)
         assert buffer.flush(10)
 
