@@ -70,7 +70,8 @@ class ContentSource:
         if seed is None:
             return None
         written = {name.casefold(): name for name in self._catalogue.categories(item_id)}
-        return Likeness(seed, tuple(written.get(text, text) for text in self._content.shared(item_id, seed)[:_TOLD]))
+        shared = dict.fromkeys(self._content.shared(item_id, seed))  # a tag may be a word of the title too
+        return Likeness(seed, tuple(written.get(text, text) for text in islice(shared, _TOLD)))
 
     def _ready(self) -> bool:
         """Whether there is anything to ask; the first few changes that wait are taken over before."""

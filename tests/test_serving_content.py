@@ -267,3 +267,15 @@ async def test_without_a_trained_blend_the_popular_items_of_the_context_come_fir
     assert answer["items"][0]["reason"] == "popular now for device phone"
     assert answer["models"]["blend"] == "fixed-rrf-1"
     assert ids(await ask(world, services, k=3))[0] == "1"
+
+
+async def test_a_word_that_is_a_tag_too_is_told_once() -> None:
+    catalogue = Catalogue()
+    source = ContentSource(catalogue)
+    for item, title in (("1", "Meadow Oak Pump"), ("2", "Meadow Steel Pump")):
+        record = {"item_id": item, "title": title, "tags": ["meadow"], "categories": ["Bicycle"]}
+        catalogue.apply(item.encode(), orjson.dumps(record))
+    await source.refresh()
+    likeness = source.likeness("2", ["1"])
+    assert likeness is not None
+    assert sorted(likeness.shared) == ["Bicycle", "meadow", "pump"]
