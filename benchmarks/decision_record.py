@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import orjson
 
 from benchmarks.row import Row
+from benchmarks.timing import milliseconds
 from feature_store.user_blob import HistoryEntry, UserState
 from serving.answers import Recommendations, RecommendedItem
 from serving.blended import LARGEST_POOL, Blended
@@ -33,14 +31,14 @@ def run() -> list[Row]:
         "request_id": "01KDWCJ2QR0000000000000000", "user_id": "42", "items": [_place(n) for n in range(1, 11)], "models": MODELS,
         "freshness": NO_FRESHNESS, "experiment": None, "degraded": None,
     }  # fmt: skip
-    floor = _milliseconds(lambda: orjson.dumps(answer))
+    floor = milliseconds(lambda _: orjson.dumps(answer), ASKED)
     return [*_rows("", _decision(False), answer, floor), *_rows(" with features", _decision(True), answer, floor)]
 
 
 def _rows(name: str, decision: Decision, answer: Recommendations, floor: float) -> list[Row]:
     record = record_of(decision, answer, {}, "42", 1)
-    make = _milliseconds(lambda: record_of(decision, answer, {}, "42", 1))
-    squeeze = _milliseconds(lambda: pack(record))
+    make = milliseconds(lambda _: record_of(decision, answer, {}, "42", 1), ASKED)
+    squeeze = milliseconds(lambda _: pack(record), ASKED)
     return [
         Row(f"decision_record/made{name}", make, "ms", BASELINE, make / floor),
         Row(f"decision_record/packed{name}", squeeze, "ms", BASELINE, squeeze / floor),
@@ -74,13 +72,3 @@ def _place(rank: int) -> RecommendedItem:
         "sources": sources,
         "reason": "now",
     }
-
-
-def _milliseconds(ask: Callable[[], object]) -> float:
-    """The median of many."""
-    spent = []
-    for _ in range(ASKED):
-        started = time.perf_counter()
-        ask()
-        spent.append(time.perf_counter() - started)
-    return 1000 * float(np.median(spent))

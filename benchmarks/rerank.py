@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.row import Row
+from benchmarks.timing import milliseconds
 from serving.ranking.calibration import Calibration, mixes
 from serving.ranking.content_vectors import content_vectors
 from serving.ranking.diversity import Redundancy, Volume
@@ -29,10 +29,10 @@ def run() -> list[Row]:
     mix, shares = mixes({f"c{n}": 1.0 + n for n in range(8)}, categories)
     groups, targets = grouped([own[0] for own in categories])
     assert greedy(relevance, [Redundancy(vectors, DIVERSITY)], K).tolist() == _loops(relevance, vectors)
-    textbook = _milliseconds(lambda: _loops(relevance, vectors), 3)
+    textbook = milliseconds(lambda _: _loops(relevance, vectors), 4)
 
     def row(name: str, ask: Callable[[], object], wanted: str = "") -> Row:
-        spent = _milliseconds(ask, ROUNDS)
+        spent = milliseconds(lambda _: ask(), ROUNDS)
         return Row(f"rerank/{name}", spent, "ms", "MMR in loops", spent / textbook, wanted)
 
     return [
@@ -62,14 +62,3 @@ def _loops(relevance: F64, vectors: F64) -> list[int]:
                     best, most = item, value
         chosen.append(best)
     return chosen
-
-
-def _milliseconds(ask: Callable[[], object], rounds: int) -> float:
-    """Median time of a call, after one that does not count."""
-    ask()
-    spent = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        ask()
-        spent.append(time.perf_counter() - started)
-    return 1000 * float(np.median(spent))

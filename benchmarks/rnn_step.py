@@ -8,12 +8,12 @@ TensorFlow.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
 import numpy as np
 
 from benchmarks.row import Row
+from benchmarks.timing import milliseconds
 from stream_workers.models.deep.recurrent import Ends, Recurrent
 from stream_workers.models.deep.recurrent_cells import Cell, Gru, MinGru
 
@@ -28,8 +28,8 @@ def run() -> list[Row]:
     rng = np.random.default_rng(4)
     items = rng.integers(ITEMS, size=(STEPS, USERS))
     gaps = rng.integers(1, 3_600_000, size=(STEPS, USERS))
-    stepped, linear = (milliseconds(_stepping(recurrent(cell, rng), items, gaps)) for cell in (gru(rng), _min_gru(rng)))
-    keras = milliseconds(_keras(rng, items))
+    stepped, linear = (milliseconds(_stepping(recurrent(cell, rng), items, gaps), STEPS) for cell in (gru(rng), _min_gru(rng)))
+    keras = milliseconds(_keras(rng, items), STEPS)
     return [
         Row("rnn_step/gru", stepped, "ms", "GRU cell of Keras, compiled", stepped / keras, WANTED),
         Row("rnn_step/linear_recurrence", linear, "ms", "rnn_step/gru", linear / stepped, WANTED),
@@ -80,14 +80,3 @@ def _keras(rng: np.random.Generator, items: np.ndarray) -> Callable[[int], None]
         states[0].numpy()
 
     return step
-
-
-def milliseconds(step: Callable[[int], None], steps: int = STEPS) -> float:
-    """Median time of a step, the first left out: it allocates or compiles."""
-    step(0)
-    times = []
-    for n in range(1, steps):
-        started = time.perf_counter()
-        step(n)
-        times.append(time.perf_counter() - started)
-    return 1000 * float(np.median(times))

@@ -21,8 +21,9 @@ import psutil
 from batch.registry.pointers import Note, promote
 from batch.registry.publish import publish
 from benchmarks.rig import ITEMS, catalogue, compile_models, events, rig
-from benchmarks.rnn_step import WANTED, gru, milliseconds, recurrent
+from benchmarks.rnn_step import WANTED, gru, recurrent
 from benchmarks.row import Row
+from benchmarks.timing import milliseconds
 from feature_store.version_manifest import Facts, TrainedOn
 from stream_workers.handlers.fan_out import SourceEvents
 from stream_workers.handlers.interner import Interner
