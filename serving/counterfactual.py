@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from feature_store.user_blob import HistoryEntry, UserState
-from serving.blended import Blend
+from serving.blended import LARGEST_POOL, Blend
 from serving.decision_record import Record, events_of
 from serving.explanations import Removal
 from serving.interests import interests_of
@@ -40,7 +40,7 @@ async def removals(blend: Blend, record: Record, item: str, k: int, place: int) 
         recent = [other for other in query.recent_items if other != one]
         then = await _place(blend, query.model_copy(update={"recent_items": recent}), rest, item)
         found.append({"without": one, "place": then, "takes_it_away": then is None or then > max(k, place)})
-    return sorted(found, key=lambda removal: -(removal["place"] or len(past) + 10**6))
+    return sorted(found, key=lambda removal: -(removal["place"] or LARGEST_POOL + 1))
 
 
 def _asked(record: Record) -> tuple[RecommendationQuery, list[HistoryEntry]]:

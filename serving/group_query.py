@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events import Context
-from schemas.ids import Id
-from serving.query import MAX_K, RecommendationQuery, Surface
+from serving.query import MAX_K, DifferentIds, RecommendationQuery, Surface
 from serving.ranking.groups import Strategy
 from serving.surfaces import Filter, Share
 from serving.wishes import Wishes
 
 MAX_MEMBERS: Final = 20
-
-
-def _distinct(user_ids: list[str]) -> list[str]:
-    if len(set(user_ids)) < len(user_ids):
-        raise ValueError("must be different users")
-    return user_ids
 
 
 class GroupQuery(BaseModel):
@@ -34,7 +27,7 @@ class GroupQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    user_ids: Annotated[list[Id], AfterValidator(_distinct)] = Field(min_length=2, max_length=MAX_MEMBERS, examples=[["42", "7"]])
+    user_ids: DifferentIds = Field(min_length=2, max_length=MAX_MEMBERS, examples=[["42", "7"]])
     strategy: Strategy = "average"
     k: int = Field(10, ge=1, le=MAX_K)
     surface: Surface | None = None
@@ -48,6 +41,6 @@ class GroupQuery(BaseModel):
     def of(self, user_id: str) -> RecommendationQuery:
         """The same of one person."""
         return RecommendationQuery.model_construct(
-            user_id=user_id, k=self.k, surface=self.surface, explain=False, context=self.context, filter=self.filter,
-            constraints=self.constraints, diversity=self.diversity, explore=self.explore, recent_items=[],
+            user_id=user_id, k=self.k, surface=self.surface, context=self.context, filter=self.filter,
+            constraints=self.constraints, diversity=self.diversity, explore=self.explore,
         )  # fmt: skip

@@ -60,8 +60,9 @@ class Inspector:
     async def why(self, record: Record, item: str) -> Why:
         """Why an item is in the list, or why it is not."""
         shown = next((place for place in record["answer"]["items"] if place["item_id"] == item), None)
-        candidate = next((one for one in candidates(record) if one["item_id"] == item), None)
-        verdict, because = (SHOWN, shown["reason"]) if shown else self._against(record, item, candidate)
+        found = candidates(record)
+        candidate = next((one for one in found if one["item_id"] == item), None)
+        verdict, because = (SHOWN, shown["reason"]) if shown else self._against(record, item, candidate, len(_counts(found)))
         answer: Why = {
             "request_id": record["request_id"],
             "item_id": item,
@@ -93,7 +94,7 @@ class Inspector:
             removal["title"] = self._shelf.name(removal["without"])
         return {**answer, "models_now": model.name, "place_now": place, "removals": found}
 
-    def _against(self, record: Record, item: str, candidate: Candidate | None) -> tuple[str, str]:
+    def _against(self, record: Record, item: str, candidate: Candidate | None, sources: int) -> tuple[str, str]:
         """What speaks against an item that is not in the list, in the order in which a request looks."""
         asked_for, away = record["query"].get("candidates"), kept_away(record)
         if asked_for is not None and item not in asked_for:
@@ -106,11 +107,10 @@ class Inspector:
         if rule is not None:
             return _refused(rule, "")
         if candidate is None:
-            return self._no_candidate(record, item)
+            return self._no_candidate(item, sources)
         return self._unmet(record, item) or (BEHIND, _behind(record, candidate))
 
-    def _no_candidate(self, record: Record, item: str) -> tuple[str, str]:
-        sources = len(_counts(candidates(record)))
+    def _no_candidate(self, item: str, sources: int) -> tuple[str, str]:
         if self._shelf.record(item) is None and self._shelf.complete and len(self._shelf):
             return "unknown_item", "no source proposed it, and the catalogue does not have it now"
         return "no_candidate", f"none of the {sources} sources that had something to say proposed it"

@@ -84,6 +84,12 @@ class Metrics:
         self._batch_failed = Gauge("freshet_batch_failed", "1 if the last batch run failed", registry=registry)
         self._batch_faults = Gauge("freshet_published_faults", "Published versions that could not be used here", registry=registry)
 
+    def note_list(self, round_trips: int, degraded: str | None) -> None:
+        """Count an answered list: how often it asked the store, and why it is from a lower step, if it is."""
+        self.round_trips.observe(round_trips)
+        if degraded:
+            self.degraded.labels(degraded).inc()
+
     def note_batch(self, status: BatchStatus, faults: int, now_ms: int) -> None:
         """Show how the batch runs went, and how many versions this process refused."""
         self._batch_age.set(float("nan") if status.succeeded_at is None else (now_ms - status.succeeded_at) / 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 import serving.any_path  # noqa: F401 (lets routes say {user_id:any})
 from schemas.events import Context
@@ -20,6 +20,15 @@ MAX_CANDIDATES: Final = 2000
 K = Annotated[int, Query(ge=1, le=MAX_K, description="how many items, 1 to 200")]
 UserId = Annotated[Id, Path(description="1 to 256 bytes of UTF-8 without control characters; may contain slashes")]
 ItemId = Annotated[Id, Path(description="1 to 256 bytes of UTF-8 without control characters; may contain slashes")]
+
+
+def _each_once(ids: list[str]) -> list[str]:
+    if len(set(ids)) < len(ids):
+        raise ValueError("no id may come twice")
+    return ids
+
+
+DifferentIds = Annotated[list[Id], AfterValidator(_each_once)]
 Surface = Annotated[str, Field(min_length=1, max_length=100)]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events import Context
 from schemas.ids import Id
@@ -14,16 +14,10 @@ from serving.decision import Decision
 from serving.group_members import F64, Member, Members
 from serving.guarded_store import GuardedStore
 from serving.plan import Plan
-from serving.query import MAX_CANDIDATES, RecommendationQuery
+from serving.query import MAX_CANDIDATES, DifferentIds, RecommendationQuery
 from serving.reads import Reads
 from serving.recommend import Recommender
 from serving.sessions import identities, together
-
-
-def _distinct(items: list[str]) -> list[str]:
-    if len(set(items)) < len(items):
-        raise ValueError("no item may come twice")
-    return items
 
 
 class RankQuery(BaseModel):
@@ -36,7 +30,7 @@ class RankQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    items: Annotated[list[Id], AfterValidator(_distinct)] = Field(min_length=1, max_length=MAX_CANDIDATES, examples=[["7", "3"]])
+    items: DifferentIds = Field(min_length=1, max_length=MAX_CANDIDATES, examples=[["7", "3"]])
     user_id: Id | None = None
     session_id: Id | None = None
     context: Context = Field(default_factory=dict, max_length=64)
@@ -44,10 +38,7 @@ class RankQuery(BaseModel):
     @property
     def asked(self) -> RecommendationQuery:
         """The same as a question for recommendations."""
-        return RecommendationQuery.model_construct(
-            user_id=self.user_id, session_id=self.session_id, context=self.context, k=1, surface=None, explain=False, filter=None,
-            constraints=None, diversity=None, explore=None, recent_items=[], candidates=None,
-        )  # fmt: skip
+        return RecommendationQuery.model_construct(user_id=self.user_id, session_id=self.session_id, context=self.context, k=1)
 
 
 class Ranked(NamedTuple):

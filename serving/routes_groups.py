@@ -39,9 +39,7 @@ async def recommend_to_group(services: Served, query: Annotated[GroupQuery, Body
 
 def _note(services: Services, decision: GroupDecision, answer: GroupRecommendations, now_ms: int) -> None:
     """Count the answer, and log what was shown."""
-    services.metrics.round_trips.observe(decision.round_trips)
-    if decision.degraded:
-        services.metrics.degraded.labels(decision.degraded).inc()
+    services.metrics.note_list(decision.round_trips, decision.degraded)
     if not answer["items"]:
         return
     if services.surfaces.current.samples:

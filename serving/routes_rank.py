@@ -25,9 +25,7 @@ async def rank(services: Served, query: Annotated[RankQuery, Body(openapi_exampl
     """
     ranked = await services.ranker.rank(query)
     state = ranked.decision.state
-    services.metrics.round_trips.observe(ranked.round_trips)
-    if ranked.degraded:
-        services.metrics.degraded.labels(ranked.degraded).inc()
+    services.metrics.note_list(ranked.round_trips, ranked.degraded)
     return Json(
         {
             "user_id": query.user_id,

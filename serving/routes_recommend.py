@@ -56,9 +56,7 @@ async def _answer(services: Services, query: RecommendationQuery) -> Json:
     decision = await services.recommender.recommend(query, plan_of(query, surfaces, request_id, services.clock()))
     now_ms = services.clock()
     answer = recommendations(decision, services.shelf, request_id, now_ms)
-    metrics.round_trips.observe(decision.round_trips)
-    if decision.degraded:
-        metrics.degraded.labels(decision.degraded).inc()
+    metrics.note_list(decision.round_trips, decision.degraded)
     if decision.state and decision.state.newest:
         metrics.effect.observe(decision.state.effect_ms / 1000)
     if answer["items"]:
