@@ -22,6 +22,7 @@ from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import Interactions
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.scoring_bank import ScoringBank
 
 BEFORE, USERS = 200_000, 10_000
 BETWEEN = (100, 500, 1000)  # events learnt from one commit to the next
@@ -49,7 +50,7 @@ class Followed:
     def __init__(self, pages: PageWriter, origin: str) -> None:
         self._pages = pages
         self._store = MemoryStore()
-        self._replica = ModelReplica(GuardedStore(self._store, 1.0), ModelBank, origin)
+        self._replica = ModelReplica(GuardedStore(self._store, 1.0), ScoringBank, origin)
 
     async def commit(self, state: Mapping[str, NDArray[Any]], events_learnt: int) -> Cost:
         """Write and follow."""

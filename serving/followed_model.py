@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from feature_store.model_pages import Index
 from serving.ranking.seeds import Pairs, Seeds
-from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import WEIGHTS, History
 from stream_workers.models.online.context_popularity import PREFIX, ContextPopularity
 from stream_workers.models.online.id_table import IdTable
+from stream_workers.models.scoring_bank import ScoringBank
 
 NAME: Final = "online-1"
 State = Mapping[str, NDArray[Any]]
@@ -34,12 +34,13 @@ class FollowedModel:
             read again after years is as fresh as a live one.
     """
 
-    def __init__(self, bank: ModelBank, version: int, contexts: ContextPopularity | None = None) -> None:
+    def __init__(self, bank: ScoringBank, version: int, contexts: ContextPopularity | None = None) -> None:
         views = bank.state()
         settings = bank.settings
         self.bank = bank
         self.contexts = contexts
         self.lock = Lock()
+        bank.stand()
         self.name = f"{NAME}@{version}"
         self.trained = bank.trained
         self.learnt = bank.learnt
@@ -87,7 +88,7 @@ def contexts_in(state: State) -> ContextPopularity | None:
     return contexts
 
 
-def bring_up(bank: ModelBank, held: Index | None, index: Index, state: State) -> None:
+def bring_up(bank: ScoringBank, held: Index | None, index: Index, state: State) -> None:
     """Make the bank hold this state.
 
     Pages that are the same in what it holds are left alone: copying them all would keep a core busy. Only where an array has
@@ -103,7 +104,7 @@ def bring_up(bank: ModelBank, held: Index | None, index: Index, state: State) ->
         bank.load(state)
 
 
-def _patched(bank: ModelBank, held: Index, index: Index, state: State) -> bool:
+def _patched(bank: ScoringBank, held: Index, index: Index, state: State) -> bool:
     """Copy the changed pages into the bank's arrays; False: that is not possible, and some may have been copied already."""
     if held.epoch != index.epoch or held.origin != index.origin:
         return False

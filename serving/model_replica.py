@@ -21,7 +21,7 @@ from feature_store.page_replica import Place, Replica, reads
 from schemas.errors import InvalidSettings
 from serving.followed_model import FollowedModel, bring_up, contexts_in
 from serving.guarded_store import GuardedStore
-from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.scoring_bank import ScoringBank
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class ModelReplica:
         faults: refreshes that could not be used.
     """
 
-    def __init__(self, store: GuardedStore, new_bank: Callable[[], ModelBank], origin: str) -> None:
+    def __init__(self, store: GuardedStore, new_bank: Callable[[], ScoringBank], origin: str) -> None:
         self._store = store
         self._new_bank = new_bank
         self._origin = origin

@@ -96,7 +96,7 @@ def test_neighbours_do_not_vote_for_what_was_forgotten() -> None:
     log = log_of([(1, 5, 1.0), (1, 6, 1.0), (1, 7, 1.0), (1, 8, 1.0), (0, 6, 1.0)])
     log.item[[0, 3]] = -1
     scores = np.zeros(20, np.float32)
-    scratch = new_knn_scratch(4, 5, 50)
+    scratch = new_knn_scratch(4, 5, 50, 5)
     score_session_knn(
         log, scratch, 0, np.array([6], np.int32), np.ones(1, np.float32), 9.0, 5, 50, 10, 5, 0.8, 1e9, 8.0, 0.7, scores
     )

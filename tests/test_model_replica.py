@@ -18,6 +18,7 @@ from stream_workers.models.online.bank import ModelBank
 from stream_workers.models.online.columns import History
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.scoring_bank import ScoringBank
 from tests.learned_world import MINUTE, Learner, differences, same_state
 from tests.test_serving_world import NOW, NUMBERS, CountingStore
 
@@ -25,7 +26,7 @@ GONE = StoreUnavailable("Redis: ConnectionError: refused")
 
 
 def replica_of(store: CountingStore, numbers: BankSettings = NUMBERS, origin: str = origin_of(NUMBERS)) -> ModelReplica:
-    return ModelReplica(GuardedStore(store, 1.0), lambda: ModelBank(numbers), origin)
+    return ModelReplica(GuardedStore(store, 1.0), lambda: ScoringBank(numbers), origin)
 
 
 def committed(until: int = NOW) -> tuple[CountingStore, Learner, ModelReplica]:

@@ -43,7 +43,7 @@ CATEGORY_CODES: Final = 512  # rarer categories than these are not looked at
 _TRAINED_AFTER: Final = 200  # events from which the blend is better than a fixed one
 
 
-_NOTHING: Final = np.zeros((0, 0), np.float32)
+NOTHING: Final = np.zeros((0, 0), np.float32)
 
 
 def _silent(rows: int) -> NDArray[np.float32]:
@@ -190,17 +190,17 @@ class ModelBank:
         numbers = self._numbers._replace(repeats=True) if again else self._numbers
         user = self.users.code(history.user_id) if history.user_id is not None else -1
         ask_with(person, self._world.log, numbers, self.items, user, history, now_ms, exclude)
-        items = len(self.items)
-        scratch, count = self._scratch, 0
-        if items > 0:
-            count = rank_candidates(
-                self._world, person, scratch, numbers, self._half_lives, items, _NOTHING if said is None else said
-            )
+        scratch = self._scratch
+        count = self._rank_candidates(numbers, NOTHING if said is None else said) if len(self.items) else 0
         order = np.argsort(-scratch.blended[:count], kind="stable")[:k]
         pool = scratch.pool[:count][order]
         found = list(map(self.items.ids.__getitem__, pool.tolist()))
         seen = scratch.x[:, order] if features else None
         return Proposal(found, pool, scratch.blended[order], scratch.place[:, pool], SOURCES, self.trained, self.learnt, seen)
+
+    def _rank_candidates(self, numbers: Numbers, said: F32) -> int:
+        """Bring the candidates for `_person` together in `_scratch`, scored by the blend; how many there are."""
+        return int(rank_candidates(self._world, self._person, self._scratch, numbers, self._half_lives, len(self.items), said))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Every array by name, axis 0 the rows; views, so copy what must not change."""

@@ -56,25 +56,36 @@ def best(scores: F32, floor: float, k: int, heap_scores: F32, out: I32) -> int:
         if peaks[block] <= least:  # hardly any block has a candidate
             continue
         for j in range(block * _BLOCK, min(n, (block + 1) * _BLOCK)):
-            score = scores[j]
-            if not score > least:
-                continue
-            if size < k:  # sift up in a heap whose root is the worst of the best
-                at = size
-                size += 1
-                while at > 0 and _worse(score, j, heap_scores[(at - 1) // 2], out[(at - 1) // 2]):
-                    heap_scores[at], out[at] = heap_scores[(at - 1) // 2], out[(at - 1) // 2]
-                    at = (at - 1) // 2
-                heap_scores[at], out[at] = score, j
-            else:
-                _sift_down(heap_scores, out, size, score, j)
-            if size == k:
-                least = heap_scores[0]
-    for last in range(size - 1, 0, -1):  # heap sort: the worst goes last
-        score, j = heap_scores[last], out[last]
-        heap_scores[last], out[last] = heap_scores[0], out[0]
-        _sift_down(heap_scores, out, last, score, j)
+            if scores[j] > least:
+                size = push(heap_scores, out, size, k, scores[j], j)
+                if size == k:
+                    least = heap_scores[0]
+    sort_heap(heap_scores, out, size)
     return size
+
+
+@kernel
+def push(heap_scores: F32, out: I32, size: int, k: int, score: float, item: int) -> int:
+    """Take an item into a heap whose root is the worst of the best k; returns how many are in it."""
+    if size < k:  # sift up
+        at = size
+        while at > 0 and _worse(score, item, heap_scores[(at - 1) // 2], out[(at - 1) // 2]):
+            heap_scores[at], out[at] = heap_scores[(at - 1) // 2], out[(at - 1) // 2]
+            at = (at - 1) // 2
+        heap_scores[at], out[at] = score, item
+        return size + 1
+    if k > 0 and _worse(heap_scores[0], out[0], score, item):
+        _sift_down(heap_scores, out, size, score, item)
+    return size
+
+
+@kernel
+def sort_heap(heap_scores: F32, out: I32, size: int) -> None:
+    """Bring what was pushed into order, best first; of equal ones those with the lower code."""
+    for last in range(size - 1, 0, -1):  # the worst goes last
+        score, item = heap_scores[last], out[last]
+        heap_scores[last], out[last] = heap_scores[0], out[0]
+        _sift_down(heap_scores, out, last, score, item)
 
 
 @kernel

@@ -23,6 +23,7 @@ class KnnScratch(NamedTuple):
         similarity: float32[U], all zero between calls. match: int64[U], event by which a user was found.
         touched: int32[K M], users found. seen: int64[K, M], events about each item; looked: int64[K], how many.
         cursors: int64[K M], votes: float32[K M]: where each chain has been followed to, and what it votes there.
+        voted: int32[2 K M W], items that the last question's votes went to, several times too; voted_count: int64[1].
     """
 
     similarity: F32
@@ -32,6 +33,8 @@ class KnnScratch(NamedTuple):
     looked: I64
     cursors: I64
     votes: F32
+    voted: I32
+    voted_count: I64
 
 
 @kernel
@@ -59,6 +62,7 @@ def score_session_knn(
     """  # fmt: skip
     found = _neighbours(log, scratch, user, history, liked, now, depth, occurrences, decay, tau)
     threshold = _kth_largest(scratch.similarity, scratch.touched, found, neighbours)
+    scratch.voted_count[0] = 0
     forward = _vote(log, scratch, found, threshold, log.next_user, 1.0, window, distance, out)
     backward = _vote(log, scratch, found, threshold, log.prev_user, back, window, distance, out)
     for k in range(found):
@@ -150,7 +154,7 @@ def _vote(
             cursors[voters] = chain[scratch.match[v] & mask]
             votes[voters] = scratch.similarity[v] * np.float32(weight)
             voters += 1
-    largest = np.float32(0.0)
+    largest, count = np.float32(0.0), scratch.voted_count[0]
     for _ in range(window):  # side by side, see `_follow_items`
         for k in range(voters):
             e = cursors[k]
@@ -161,7 +165,10 @@ def _vote(
             if weights[at] > 0 and items[at] >= 0:
                 out[items[at]] += votes[k]
                 largest = max(largest, out[items[at]])
+                scratch.voted[count] = items[at]
+                count += 1
             cursors[k] = chain[at]
+    scratch.voted_count[0] = count
     return float(largest)
 
 
@@ -193,8 +200,8 @@ def _kth_largest(similarity: F32, touched: I32, found: int, k: int) -> float:
     return low
 
 
-def new_knn_scratch(users: int, depth: int, occurrences: int) -> KnnScratch:
-    """Room for so many users, items of a history and events about each."""
+def new_knn_scratch(users: int, depth: int, occurrences: int, window: int) -> KnnScratch:
+    """Room for so many users, items of a history, events about each, and votes of each neighbour in either direction."""
     candidates = depth * occurrences
     return KnnScratch(
         similarity=np.zeros(users, np.float32),
@@ -204,4 +211,6 @@ def new_knn_scratch(users: int, depth: int, occurrences: int) -> KnnScratch:
         looked=np.zeros(depth, np.int64),
         cursors=np.zeros(candidates, np.int64),
         votes=np.zeros(candidates, np.float32),
+        voted=np.zeros(2 * candidates * window, np.int32),
+        voted_count=np.zeros(1, np.int64),
     )

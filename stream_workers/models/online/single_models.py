@@ -122,7 +122,7 @@ class SessionKnn(StandaloneModel[Logged]):
     def _prepare(self) -> None:
         super()._prepare()
         n = self._numbers
-        self._scratch = new_knn_scratch(len(self.log.user_last), n.knn_depth, n.knn_occurrences)
+        self._scratch = new_knn_scratch(len(self.log.user_last), n.knn_depth, n.knn_occurrences, n.knn_window)
 
     def _learn(self, event: Event) -> float:
         return 0.0

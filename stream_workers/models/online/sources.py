@@ -44,7 +44,7 @@ SOURCES: Final = (
 )
 _MODEL_ROWS: Final = (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN, VECTORS, FACTORS, BATCH, BATCH + 1)
 FIRST_BATCH: Final = len(SOURCES) - BATCH_MODELS
-_TIE: Final = np.float32(1e-4)  # of the prior: orders items that a source knows nothing of
+TIE: Final = np.float32(1e-4)  # of the prior: orders items that a source knows nothing of
 
 
 @kernel
@@ -78,7 +78,19 @@ def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbe
     for source in (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN):
         ties = scratch.scores[source, :items]
         for j in range(items):
-            ties[j] = _TIE * prior[j]
+            ties[j] = TIE * prior[j]
+    score_neighbours(world, person, scratch, numbers, items)
+    rates = vector_rates(numbers)
+    depth = min(numbers.vector_depth, history.shape[0])
+    user_vector(world.vectors, person.counts[2], history[:depth], liked[:depth], rates, scratch.vector)
+    score_item_vectors(world.vectors, scratch.vector, log_prior, numbers.vector_logq, scratch.scores[VECTORS, :items])
+    score_factors(world.softmax_mf, person.counts[2], log_prior, numbers.mf_logq, scratch.scores[FACTORS, :items])
+
+
+@kernel
+def score_neighbours(world: World, person: Person, scratch: Scratch, numbers: Numbers, items: int) -> None:
+    """Add what co-visitation and session-kNN say for this person to their rows of `scratch.scores[:, :items]`."""
+    history, liked = person.items[: person.counts[0]], person.liked[: person.counts[0]]
     unit = _unit(world.pairs, person.now[0], numbers.covisit_half_life)
     for row in (PAIRS, PAIRS_FAST):
         pairs = world.pairs if row == PAIRS else world.pairs_fast
@@ -95,11 +107,6 @@ def score_sources(world: World, person: Person, scratch: Scratch, numbers: Numbe
         numbers.knn_neighbours, numbers.knn_window, numbers.knn_decay, numbers.knn_tau, numbers.knn_distance, numbers.knn_back,
         scratch.scores[KNN, :items],
     )  # fmt: skip
-    rates = vector_rates(numbers)
-    depth = min(numbers.vector_depth, history.shape[0])
-    user_vector(world.vectors, person.counts[2], history[:depth], liked[:depth], rates, scratch.vector)
-    score_item_vectors(world.vectors, scratch.vector, log_prior, numbers.vector_logq, scratch.scores[VECTORS, :items])
-    score_factors(world.softmax_mf, person.counts[2], log_prior, numbers.mf_logq, scratch.scores[FACTORS, :items])
 
 
 @kernel
@@ -134,14 +141,9 @@ def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, it
     Returns:
         How many candidates there are.
     """
-    for k in range(scratch.pool_count[0]):
-        scratch.in_pool[scratch.pool[k]] = 0
-    count = 0
+    clear_lists(scratch)
     for s in range(scratch.found.shape[0]):
-        for k in range(scratch.found_count[s]):
-            scratch.place[s, scratch.found[s, k]] = 0
         if s >= FIRST_BATCH and np.isnan(scratch.scores[BATCH + s - FIRST_BATCH, 0]):
-            scratch.found_count[s] = 0
             continue
         if s < len(POPULAR):
             scores, floor = scratch.scores[SPARE, :items], 0.0
@@ -149,11 +151,36 @@ def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, it
         else:
             scores, floor = scratch.scores[_MODEL_ROWS[s - len(POPULAR)], :items], -1e30
         hide(scores, person.taken, person.counts[1])
-        found = best(scores, floor, numbers.pool, scratch.heap, scratch.found[s])
-        scratch.found_count[s] = found
-        for k in range(found):
+        take_list(scratch, s, best(scores, floor, numbers.pool, scratch.heap, scratch.found[s]))
+    return pooled(scratch)
+
+
+@kernel
+def clear_lists(scratch: Scratch) -> None:
+    """Take the lists of the last question out of the working memory."""
+    for k in range(scratch.pool_count[0]):
+        scratch.in_pool[scratch.pool[k]] = 0
+    for s in range(scratch.found.shape[0]):
+        for k in range(scratch.found_count[s]):
+            scratch.place[s, scratch.found[s, k]] = 0
+        scratch.found_count[s] = 0
+
+
+@kernel
+def take_list(scratch: Scratch, source: int, count: int) -> None:
+    """The first `count` items of `scratch.found[source]` are what the source proposes, best first."""
+    scratch.found_count[source] = count
+    for k in range(count):
+        scratch.place[source, scratch.found[source, k]] = k + 1
+
+
+@kernel
+def pooled(scratch: Scratch) -> int:
+    """Bring the lists of all sources together in `scratch.pool`; how many candidates there are."""
+    count = 0
+    for s in range(scratch.found.shape[0]):
+        for k in range(scratch.found_count[s]):
             item = scratch.found[s, k]
-            scratch.place[s, item] = k + 1
             if scratch.in_pool[item] == 0 and count < scratch.pool.shape[0]:
                 scratch.pool[count] = item
                 count += 1

@@ -187,5 +187,5 @@ def new_scratch(settings: BankSettings, items: int, users: int, features: int, s
         replay_times=np.zeros(settings.depth, np.float64),
         replay_liked=np.zeros(settings.depth, np.float32),
         interest=np.zeros(categories, np.float32),
-        knn=new_knn_scratch(users, settings.knn_depth, settings.knn_occurrences),
+        knn=new_knn_scratch(users, settings.knn_depth, settings.knn_occurrences, settings.knn_window),
     )

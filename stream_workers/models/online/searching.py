@@ -1,0 +1,310 @@
+"""Candidates for one person without a score for every item: the same as `sources.propose` finds, at a fraction of the work.
+
+Co-visitation and session-kNN say something of a few thousand items at most; all others tie behind them in the order of the prior,
+which `Standing` has. Lists by popularity stand there too, and factor models search with its bounds. So a question costs what its
+history touches and what the bounds leave, and no pass that multiplies a matrix of all items.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from stream_workers.models.online.co_visitation import CoVisitation
+from stream_workers.models.online.item_vectors import user_vector
+from stream_workers.models.online.numeric import F32, F64, I32, I64, dot, kernel
+from stream_workers.models.online.popularity import units_at
+from stream_workers.models.online.predicting import score_pool
+from stream_workers.models.online.selection import best, hide, push, sort_heap
+from stream_workers.models.online.settings import Numbers
+from stream_workers.models.online.sources import (
+    FIRST_BATCH,
+    POPULAR,
+    TIE,
+    clear_lists,
+    pooled,
+    score_neighbours,
+    take_list,
+    vector_rates,
+)
+from stream_workers.models.online.standing import PRIOR_LIST, Standing
+from stream_workers.models.online.world import (
+    BATCH,
+    BATCH_MODELS,
+    FACTORS,
+    KNN,
+    PAIRS,
+    PAIRS_FAST,
+    PAIRS_LAST,
+    SPARE,
+    VECTORS,
+    Person,
+    Scratch,
+    World,
+)
+
+_NEIGHBOURS: Final = (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN)  # their sources stand in this order behind the popularities
+_VECTOR_SOURCE: Final = len(POPULAR) + len(_NEIGHBOURS)
+_FACTOR_SOURCE: Final = _VECTOR_SOURCE + 1
+_SEEN: Final = -1  # in a row of `Scratch.place`: looked at, and not on the list
+_MARGIN: Final = np.float32(1e-4)  # far above what rounding does to a logit
+
+
+class Touched(NamedTuple):
+    """What the last question has left in the rows of neighbours' scores: items int32[4, I], count int64[4] of each row; and
+    reached: int32[I + 1], scratch of a search."""
+
+    items: I32
+    count: I64
+    reached: I32
+
+
+@kernel
+def search_candidates(
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, standing: Standing, touched: Touched,
+    items: int, batch: F32,
+) -> int:  # fmt: skip
+    """Bring the candidates together in `scratch.pool` and score them into `scratch.blended`; returns how many there are.
+
+    The same candidates and scores as `answering.rank_candidates`.
+
+    Args:
+        standing: of the world as it is.
+        items: items seen so far, at least one.
+        batch: float32[models, >= items], scores of the published batch models, which may be changed; a row that begins with NaN
+            says nothing.
+    """
+    _clear(scratch, touched)
+    units_at(world.popularity, half_lives, max(person.now[0], world.popularity.newest[0]))
+    score_neighbours(world, person, scratch, numbers, items)
+    for s in range(len(POPULAR)):
+        _most_popular(world.popularity.values[POPULAR[s], :items], standing, s, person, scratch, numbers.pool)
+    for row in range(len(_NEIGHBOURS)):
+        _note_touched(world, person, scratch, numbers, touched, row)
+        _nearest(standing, person, scratch, touched, row, items, numbers.pool)
+    _search_factors(world, person, scratch, numbers, standing, touched, items)
+    _best_of_batch(person, scratch, batch, items, numbers.pool)
+    for k in range(scratch.pool_count[0]):
+        scratch.in_pool[scratch.pool[k]] = 0
+    count = pooled(scratch)
+    if count > 0:
+        complete(world, person, scratch, standing, touched, batch, count)
+        score_pool(world, person, scratch, count, False)
+    return count
+
+
+@kernel
+def _clear(scratch: Scratch, touched: Touched) -> None:
+    """Take out of the working memory what the last question left there."""
+    clear_lists(scratch)
+    for row in range(len(_NEIGHBOURS)):
+        for k in range(touched.count[row]):
+            scratch.scores[_NEIGHBOURS[row], touched.items[row, k]] = np.float32(0.0)
+        touched.count[row] = 0
+
+
+@kernel
+def _most_popular(values: F32, standing: Standing, s: int, person: Person, scratch: Scratch, k: int) -> None:
+    """The best of a popularity that may be shown."""
+    found, stamp = 0, person.stamp[0]
+    for at in range(standing.leading[s]):
+        item = standing.leaders[s, at]
+        if found < k and person.marks[item] != stamp:
+            scratch.found[s, found] = item
+            found += 1
+    if found < k and standing.leading[s] == standing.leaders.shape[1]:  # there are more than the list has
+        scores = scratch.scores[SPARE, : values.shape[0]]
+        scores[:] = values
+        hide(scores, person.taken, person.counts[1])
+        found = best(scores, 0.0, k, scratch.heap, scratch.found[s])
+    take_list(scratch, s, found)
+
+
+@kernel
+def _note_touched(world: World, person: Person, scratch: Scratch, numbers: Numbers, touched: Touched, row: int) -> None:
+    """Remember each item that a row of neighbours' scores says something of, and mark it in its source's row of places."""
+    seen = scratch.place[len(POPULAR) + row]
+    noted = touched.items[row]
+    if _NEIGHBOURS[row] == KNN:
+        count = _first_seen(scratch.knn.voted[: scratch.knn.voted_count[0]], seen, noted, 0)
+    else:
+        pairs = world.pairs_fast if _NEIGHBOURS[row] == PAIRS_FAST else world.pairs
+        depth = 1 if _NEIGHBOURS[row] == PAIRS_LAST else numbers.covisit_depth
+        count = _first_paired(pairs, person.items[: min(depth, person.counts[0])], seen, noted)
+    touched.count[row] = count
+
+
+@kernel
+def _first_paired(pairs: CoVisitation, history: I32, seen: I32, noted: I32) -> int:
+    count = 0
+    for k in range(history.shape[0]):
+        item = history[k]
+        count = _first_seen(pairs.neighbours[item, : pairs.filled[item]], seen, noted, count)
+    return count
+
+
+@kernel
+def _first_seen(items: I32, seen: I32, noted: I32, count: int) -> int:
+    """Note items that are met for the first time; how many are noted then."""
+    for k in range(items.shape[0]):
+        if seen[items[k]] == 0:
+            seen[items[k]] = _SEEN
+            noted[count] = items[k]
+            count += 1
+    return count
+
+
+@kernel
+def _nearest(standing: Standing, person: Person, scratch: Scratch, touched: Touched, row: int, items: int, k: int) -> None:
+    """The best of a row of neighbours' scores: what it touched, and the others in the order of the prior."""
+    s, stamp = len(POPULAR) + row, person.stamp[0]
+    scores, seen, prior = scratch.scores[_NEIGHBOURS[row]], scratch.place[s], standing.prior
+    heap, found = scratch.heap, scratch.found[s]
+    size = 0
+    for n in range(touched.count[row]):
+        item = touched.items[row, n]
+        scores[item] += TIE * prior[item]
+        if person.marks[item] != stamp:
+            size = push(heap, found, size, k, scores[item], item)
+    leaders = standing.leaders[PRIOR_LIST, : standing.leading[PRIOR_LIST]]
+    left = 0
+    for at in range(leaders.shape[0]):
+        left += person.marks[leaders[at]] != stamp and seen[leaders[at]] == 0
+    if left >= min(k, items):
+        for at in range(leaders.shape[0]):
+            if person.marks[leaders[at]] != stamp and seen[leaders[at]] == 0:
+                size = push(heap, found, size, k, TIE * prior[leaders[at]], leaders[at])
+    else:  # they had nearly all that is popular
+        for item in range(items):
+            if person.marks[item] != stamp and seen[item] == 0:
+                size = push(heap, found, size, k, TIE * prior[item], item)
+    sort_heap(heap, found, size)
+    for n in range(touched.count[row]):
+        seen[touched.items[row, n]] = 0
+    take_list(scratch, s, size)
+
+
+@kernel
+def _search_factors(
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, standing: Standing, touched: Touched, items: int
+) -> None:  # fmt: skip
+    """The best by item vectors, and by matrix factorisation. What the other sources propose sets the bar for both."""
+    first = scratch.pool[: pooled(scratch)]
+    depth = min(numbers.vector_depth, person.counts[0])
+    user_vector(world.vectors, person.counts[2], person.items[:depth], person.liked[:depth], vector_rates(numbers), scratch.vector)
+    found = search_products(
+        scratch.vector, world.vectors.outward, standing.vector_fixed[:items], standing.vector_length, first, person, scratch,
+        touched.reached, numbers.pool, scratch.found[_VECTOR_SOURCE],
+    )  # fmt: skip
+    take_list(scratch, _VECTOR_SOURCE, found)
+    found = search_products(
+        _user_factors(world, person, scratch), world.softmax_mf.items, standing.factor_fixed[:items],
+        standing.factor_length, first, person, scratch, touched.reached, numbers.pool, scratch.found[_FACTOR_SOURCE],
+    )  # fmt: skip
+    take_list(scratch, _FACTOR_SOURCE, found)
+
+
+@kernel
+def _user_factors(world: World, person: Person, scratch: Scratch) -> F32:
+    """The person's vector of the matrix factorisation, zero for somebody that it does not know; in `scratch.back`."""
+    users, user = world.softmax_mf.users, person.counts[2]
+    vector = scratch.back[: users.shape[1]]
+    for d in range(vector.shape[0]):
+        vector[d] = users[user, d] if user >= 0 else np.float32(0.0)
+    return vector
+
+
+@kernel
+def search_products(
+    vector: F32, rows: F32, fixed: F32, lengths: F32, first: I32, person: Person, scratch: Scratch, reached: I32, k: int, out: I32
+) -> int:  # fmt: skip
+    """The k items with the largest vector . rows[j] + fixed[j] that may be shown, best first, exactly.
+
+    Args:
+        fixed: float32[n]. lengths: float32[>= n], of the rows.
+        first: int32, items that may be shown and are likely to be among the best: they say what must be exceeded.
+        reached: int32[> n], scratch. out: int32[>= k], filled.
+
+    Returns:
+        How many were found.
+    """
+    scores = scratch.scores[SPARE]
+    _products(vector, rows, fixed, first, first.shape[0], scores)
+    bar = np.float32(-np.inf)
+    if first.shape[0] >= k > 0:
+        best(scores[: first.shape[0]], -np.inf, k, scratch.heap, out)
+        least = scores[out[k - 1]]
+        bar = least - _MARGIN * (np.float32(1.0) + abs(least))
+    length = np.float32(np.sqrt(dot(vector, vector)))
+    count = 0
+    for j in range(fixed.shape[0]):  # without a branch: which of them exceed the bar is hard to foresee
+        reached[count] = j
+        count += fixed[j] + length * lengths[j] > bar
+    _products(vector, rows, fixed, reached, count, scores)
+    for n in range(count):
+        if person.marks[reached[n]] == person.stamp[0]:
+            scores[n] = -np.inf
+    found = best(scores[:count], -1e30, k, scratch.heap, out)
+    for n in range(found):
+        out[n] = reached[out[n]]
+    return found
+
+
+@kernel
+def _products(vector: F32, rows: F32, fixed: F32, items: I32, count: int, out: F32) -> None:
+    """Set out[:count] to the logits of the first `count` items."""
+    for n in range(count):
+        row = rows[items[n]]
+        total = np.float32(0.0)
+        for d in range(vector.shape[0]):
+            total += vector[d] * row[d]
+        out[n] = total + fixed[items[n]]
+
+
+@kernel
+def _best_of_batch(person: Person, scratch: Scratch, batch: F32, items: int, k: int) -> None:
+    for model in range(BATCH_MODELS):
+        s = FIRST_BATCH + model
+        if model < batch.shape[0] and not np.isnan(batch[model, 0]):
+            scores = batch[model, :items]
+            hide(scores, person.taken, person.counts[1])
+            take_list(scratch, s, best(scores, -1e30, k, scratch.heap, scratch.found[s]))
+
+
+@kernel
+def complete(
+    world: World, person: Person, scratch: Scratch, standing: Standing, touched: Touched, batch: F32, count: int
+) -> None:  # fmt: skip
+    """Give the first `count` of the pool the scores that no list has worked out for them."""
+    pool = scratch.pool[:count]
+    for row in range(len(_NEIGHBOURS)):
+        scores = scratch.scores[_NEIGHBOURS[row]]
+        for p in range(count):
+            if scores[pool[p]] == np.float32(0.0):  # nothing was said of it
+                scores[pool[p]] = TIE * standing.prior[pool[p]]
+                touched.items[row, touched.count[row]] = pool[p]
+                touched.count[row] += 1
+    logits = scratch.scores[SPARE]
+    _products(scratch.vector, world.vectors.outward, standing.vector_fixed, pool, count, logits)
+    for p in range(count):
+        scratch.scores[VECTORS, pool[p]] = logits[p]
+    _products(_user_factors(world, person, scratch), world.softmax_mf.items, standing.factor_fixed, pool, count, logits)
+    for p in range(count):
+        scratch.scores[FACTORS, pool[p]] = logits[p]
+        scratch.log_prior[pool[p]] = standing.log_prior[pool[p]]
+    for model in range(BATCH_MODELS):
+        scores = scratch.scores[BATCH + model]
+        if model < batch.shape[0] and not np.isnan(batch[model, 0]):
+            scores[0] = np.float32(0.0)
+            for p in range(count):
+                scores[pool[p]] = batch[model, pool[p]]
+        else:
+            scores[0] = np.nan
+
+
+def new_touched(items: int) -> Touched:
+    """Room for so many items."""
+    return Touched(
+        np.zeros((len(_NEIGHBOURS), items), np.int32), np.zeros(len(_NEIGHBOURS), np.int64), np.zeros(items + 1, np.int32)
+    )
