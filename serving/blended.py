@@ -177,7 +177,7 @@ class Blend:
         started = perf_counter()
         history, moment, seen, session, again, explain = asked
         sources = self.published.current
-        said = sources.of(history, moment, model.bank.items, session) if sources else None
+        said = sources.ask(history, moment, model.bank.items, session) if sources else None
         proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again, explain)
         past, seeds = model.seeds(history, moment)
         personal, remembered = model.knows(history.items), model.remembers(history.user_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from serving.ranking.fusion import contributions, fuse
 from serving.reads import Reads
 from serving.recommend import PERSONAL, WHERE_THEY_ARE, Recommender
 from serving.sessions import Known
-from stream_workers.models.scoring_bank import ScoringBank
 
 F64 = NDArray[np.float64]
 _BELOW: Final = 1e6  # what the models know nothing of stands below all that they know
@@ -138,10 +137,9 @@ def _asked(blend: Blend, model: FollowedModel, member: Member, items: Sequence[s
     moment = max(model.newest_ms, state.newest if state else 0)
     history = history_of(member.own.query, interests, state, moment)
     session = None if interests.page else member.known.session
-    # Every bank of this process is one.
-    bank, sources = cast(ScoringBank, model.bank), blend.published.current
+    bank, sources = model.bank, blend.published.current
     with model.lock:
-        said = sources.of(history, moment, bank.items, session) if sources else None
+        said = sources.ask(history, moment, bank.items, session) if sources else None
         scores = bank.scores(items, history, moment, interests.seen, said, interests.again)
         had = np.flatnonzero(np.isnan(scores)).tolist()
         if had:

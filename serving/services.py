@@ -43,7 +43,7 @@ from serving.shelf import Shelf
 from serving.surface_watch import SurfaceWatch
 from serving.trending_lists import TrendingLists
 from stream_workers.models.deep.bank_sources import BankSources
-from stream_workers.models.deep.loading import published
+from stream_workers.models.deep.indexing import searchable
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
 from stream_workers.models.scoring_bank import ScoringBank
@@ -166,7 +166,7 @@ def assemble(
     shelf = Shelf(catalogue, caught_up)
     lists = TrendingLists(guarded, shelf, settings.partitions)
     models = ModelReplica(guarded, lambda: ScoringBank(numbers), origin_of(numbers))
-    versions = VersionFollower(settings.models, settings.batch_models, published, BankSources)
+    versions = VersionFollower(settings.models, settings.batch_models, searchable, BankSources)
     blend = Blend(models, versions)
     content = ContentSource(catalogue)
     recommender = Recommender(guarded, lists, shelf, blend, content)

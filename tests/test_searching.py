@@ -97,6 +97,14 @@ def said(rng: Any, silent: int | None) -> Any:
 
 
 @pytest.mark.parametrize("silent", [None, 0, 1])
+def test_what_published_models_say_is_left_as_it_is(dense: ModelBank, silent: int | None) -> None:
+    rows = said(np.random.default_rng(3), silent)
+    before = rows.copy()
+    searching(dense).scores(["i4", "i850"], ASKED["had all that is popular"], NOW, (), rows)
+    np.testing.assert_array_equal(rows, before)
+
+
+@pytest.mark.parametrize("silent", [None, 0, 1])
 def test_published_models_propose_too(dense: ModelBank, silent: int | None) -> None:
     rows = said(np.random.default_rng(3), silent)
     wanted = dense.recommend(ASKED["known"], NOW, LARGEST_POOL, (), rows.copy())

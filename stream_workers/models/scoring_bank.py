@@ -8,16 +8,28 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_workers.models.online.bank import NOTHING, ModelBank
+from stream_workers.models.online.bank import NOTHING, ModelBank, SaysOfSome
 from stream_workers.models.online.columns import History, Interactions, Outcome
-from stream_workers.models.online.predicting import score_pool
-from stream_workers.models.online.searching import Touched, complete, new_touched, search_candidates
+from stream_workers.models.online.searching import Touched, new_touched, score_found, search_candidates, search_pool
 from stream_workers.models.online.settings import Numbers
 from stream_workers.models.online.standing import Standing, new_standing, stand
 from stream_workers.models.online.world import MODELS, SPARE, Person, Scratch
 
 F32 = NDArray[np.float32]
 _LARGEST_POOL: Final = 640  # of the bank: so many candidates it can score at once
+
+
+class _SaysNothing:
+    """A published model that knows no item."""
+
+    def best(self, k: int) -> NDArray[np.int32]:
+        return np.full((1, k), -1, np.int32)
+
+    def __len__(self) -> int:
+        return 1
+
+    def of(self, codes: NDArray[np.int32]) -> F32:
+        return np.zeros((1, len(codes)), np.float32)
 
 
 class ScoringBank(ModelBank):
@@ -36,8 +48,10 @@ class ScoringBank(ModelBank):
         self._standing = standing
 
     def warm_up(self) -> None:
-        """Score nothing once: what only this one asks is compiled with all other kernels, and not while people wait."""
-        score_pool(self._world, self._person, self._scratch, 0, False)
+        """Ask for nothing once: what only this one asks is compiled with all other kernels, and not while people wait."""
+        self._score_pool(NOTHING, 0)
+        nobody = History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64))
+        self.recommend(nobody, 0, 1, (), _SaysNothing())
 
     def advance(self, batch: Interactions, ranked: NDArray[np.bool_], models: Collection[str] = MODELS) -> Outcome:
         """As of `ModelBank`; what was worked out for questions is of no use afterwards."""
@@ -51,19 +65,28 @@ class ScoringBank(ModelBank):
         self._standing, self._touched = None, new_touched(len(person.marks))
         return person, scratch
 
-    def _rank_candidates(self, numbers: Numbers, said: F32) -> int:
+    def _rank_candidates(self, numbers: Numbers, said: F32 | SaysOfSome) -> int:
         if self._standing is None:
             self.stand()
-        return int(
-            search_candidates(
-                self._world, self._person, self._scratch, numbers, self._half_lives, self._standing, self._touched,
-                len(self.items), said,
-            )
-        )  # fmt: skip
+        asked = (self._world, self._person, self._scratch, numbers, self._half_lives, self._standing, self._touched)
+        if isinstance(said, np.ndarray):
+            return int(search_candidates(*asked, len(self.items), said))
+        count = int(search_pool(*asked, len(self.items), said.best(numbers.pool + int(self._person.counts[1]))))
+        self._score_pool(said, count)
+        return count
+
+    def _score_pool(self, said: F32 | SaysOfSome, count: int) -> None:
+        """Score the first `count` candidates of the working memory."""
+        pool = self._scratch.pool[:count]
+        if not len(said):
+            of_pool = np.zeros((0, count), np.float32)
+        else:
+            of_pool = np.ascontiguousarray(said[:, pool]) if isinstance(said, np.ndarray) else said.of(pool)
+        score_found(self._world, self._person, self._scratch, self._standing, self._touched, of_pool, count)
 
     def scores(
-        self, items: Sequence[str], history: History, now_ms: int, exclude: Collection[str] = (), said: F32 | None = None,
-        again: bool = False,
+        self, items: Sequence[str], history: History, now_ms: int, exclude: Collection[str] = (),
+        said: F32 | SaysOfSome | None = None, again: bool = False,
     ) -> F32:  # fmt: skip
         """The blend's score of each item for somebody with this history, float32[len(items)]; -inf for one it knows nothing of,
         NaN for one that must not be shown to them: excluded, had before (unless it may come again), or refused, however long ago.
@@ -83,7 +106,7 @@ class ScoringBank(ModelBank):
             found |= self._others(proposal.codes, others[start : start + _LARGEST_POOL // 2], NOTHING if said is None else said)
         return np.array([found.get(code, -np.inf) for code in codes], np.float32)
 
-    def _others(self, proposed: NDArray[np.int32], codes: list[int], said: F32) -> dict[int, float]:
+    def _others(self, proposed: NDArray[np.int32], codes: list[int], said: F32 | SaysOfSome) -> dict[int, float]:
         """Scores by code of items that were not proposed, beside the best of those that were: features are relative to the pool."""
         scratch = self._scratch
         kept = proposed[: len(scratch.pool) - len(codes)]
@@ -92,6 +115,5 @@ class ScoringBank(ModelBank):
         scratch.pool[: len(pool)] = pool
         scratch.in_pool[pool] = np.arange(1, len(pool) + 1)
         scratch.pool_count[0] = len(pool)
-        complete(self._world, self._person, scratch, self._standing, self._touched, said, len(pool))
-        score_pool(self._world, self._person, scratch, len(pool), False)
+        self._score_pool(said, len(pool))
         return dict(zip(codes, scratch.blended[len(kept) : len(pool)].tolist(), strict=True))

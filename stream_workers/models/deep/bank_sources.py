@@ -17,6 +17,7 @@ from feature_store.session_blob import SessionState
 from stream_workers.models.deep.published import PublishedModel
 from stream_workers.models.deep.recurrent import Recurrent
 from stream_workers.models.deep.scorer import F32, I64, Query
+from stream_workers.models.deep.searched import Searched, asked
 from stream_workers.models.online.columns import WEIGHTS, History, Interactions
 from stream_workers.models.online.event_log import EventLog, history_before
 from stream_workers.models.online.id_table import IdTable
@@ -46,6 +47,7 @@ class BankSources:
         self.recurrent = any(isinstance(model.scorer, Recurrent) for model in models)
         # By the table of the bank's items: when these get new codes, the bank has another table.
         self._rows: WeakKeyDictionary[IdTable, list[I64]] = WeakKeyDictionary()
+        self._codes: WeakKeyDictionary[IdTable, tuple[int, list[I64]]] = WeakKeyDictionary()
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -81,15 +83,31 @@ class BankSources:
         Args:
             session: the stored state after exactly this history; the model of that name scores from it, others from the history.
         """
-        newest = np.flatnonzero(WEIGHTS[history.types] > 0)[:DEPTH][::-1]
-        taken, times = [history.items[at] for at in newest.tolist()], history.timestamps[newest].tolist()
         said = np.empty((len(self.models), len(table)), np.float32)
         for m, (model, row) in enumerate(zip(self.models, self._rows_of(table), strict=False)):
             if session is not None and session.model == model.name and isinstance(model.scorer, Recurrent):
                 said[m] = _of_items(model.scorer.score_states(session.state[None]), row)[0]
             else:
-                said[m] = _scores(model, row, [model.query(history.user_id or "", taken, times, now_ms)])[0]
+                said[m] = _scores(model, row, [_query_of(model, history, now_ms)])[0]
         return said
+
+    def ask(self, history: History, now_ms: int, table: IdTable, session: SessionState | None = None) -> F32 | Searched:
+        """The same as `of`, or, where a model has so many items that it searches them, something that finds and scores the few
+        that are wanted.
+        """
+        if not any(model.scorer.searchable for model in self.models):
+            return self.of(history, now_ms, table, session)
+        models = [asked(model, _query_of(model, history, now_ms), session) for model in self.models]
+        rows = self._rows_of(table)[: len(models)]
+        return Searched(models, rows, self._codes_of(table))
+
+    def _codes_of(self, table: IdTable) -> list[I64]:
+        """Of each model the codes of its rows, -1 where the bank knows no such item."""
+        known, codes = self._codes.get(table, (-1, []))
+        if known != len(table):
+            codes = [_inverse(row, len(model.item_ids)) for model, row in zip(self.models, self._rows_of(table), strict=False)]
+            self._codes[table] = (len(table), codes)
+        return codes
 
     def _rows_of(self, table: IdTable) -> list[I64]:
         """Of each model the rows of the bank's items, -1 where it does not know one; those met since are added."""
@@ -110,6 +128,25 @@ def _of_items(scores: F32, rows: I64) -> F32:
     """float32[B, P] to float32[B, I]: the scores of the bank's items; the lowest for those that the model does not know."""
     found: F32 = np.where(rows >= 0, scores[:, np.maximum(rows, 0)], scores.min(axis=1, keepdims=True))
     return found
+
+
+def _inverse(rows: I64, count: int) -> I64:
+    """Of each of `count` rows the place where it stands, -1 where it does not.
+
+    >>> _inverse(np.array([2, -1, 0]), 3).tolist()
+    [2, -1, 0]
+    """
+    places = np.full(count, -1, np.int64)
+    known = np.flatnonzero(rows >= 0)
+    places[rows[known]] = known
+    return places
+
+
+def _query_of(model: PublishedModel, history: History, now_ms: int) -> Query:
+    """What the model is asked for somebody with this history."""
+    newest = np.flatnonzero(WEIGHTS[history.types] > 0)[:DEPTH][::-1]
+    taken, times = [history.items[at] for at in newest.tolist()], history.timestamps[newest].tolist()
+    return model.query(history.user_id or "", taken, times, now_ms)
 
 
 def _query(model: PublishedModel, rows: I64, user: str, history: tuple[I64, I64], now_ms: int) -> Query:

@@ -75,14 +75,15 @@ class Recurrent(VectorScorer):
 
     def score_states(self, states: F32) -> F32:
         """float32[n, P] of float32[n, H]."""
-        scores: F32 = self._vectors_of(states) @ self.item_vectors.T + self.item_bias
+        scores: F32 = self.vectors_of(states) @ self.item_vectors.T + self.item_bias
         return scores
 
     def user_vectors(self, queries: Sequence[Query]) -> F32:
         """See `VectorScorer`."""
-        return self._vectors_of(self.encode_all(queries))
+        return self.vectors_of(self.encode_all(queries))
 
-    def _vectors_of(self, states: F32) -> F32:
+    def vectors_of(self, states: F32) -> F32:
+        """The user vectors of states, float32[n, H]: float32[n, d]."""
         vectors: F32 = states @ self._ends.project + self._ends.shift
         return vectors
 

@@ -63,6 +63,18 @@ class Scorer(ABC):
         scores: F32 = self.score([query])[0][items]
         return scores
 
+    @property
+    def searchable(self) -> bool:
+        """Whether `search` looks at a part of the items alone."""
+        return False
+
+    def search(self, query: Query, k: int) -> I64:
+        """Rows of (nearly) the k items with the highest scores, best first: int64[<= k]."""
+        scores = self.score([query])[0]
+        best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
+        found: I64 = best[np.argsort(-scores[best], kind="stable")]
+        return found
+
     @abstractmethod
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Everything that was learnt."""

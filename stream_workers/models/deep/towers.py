@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_workers.models.deep.recent import Recent, hour_of_day, recent
-from stream_workers.models.deep.scorer import F32, I64, Query, Scorer
-from stream_workers.models.deep.vectors import array_of, relu_layers
+from stream_workers.models.deep.scorer import F32, I64, Query
+from stream_workers.models.deep.vectors import IndexedScorer, array_of, relu_layers
 
 AGE_BUCKETS: Final = 14
 _MS_PER_DAY: Final = 86_400_000
@@ -18,7 +18,7 @@ _LEAST_LENGTH: Final = np.float32(1e-6)
 _ABSENT: Final = np.float32(-1e9)
 
 
-class TwoTowerScorer(Scorer):
+class TwoTowerScorer(IndexedScorer):
     """score(user, item, now) = u . v / temperature + bias + age effect, with u and v of length 1.
 
         weights = softmax over the user's newest L items of (v . query + place + slope * log2(1 + hours since))
@@ -35,9 +35,9 @@ class TwoTowerScorer(Scorer):
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._arrays = dict(arrays)
-        self.item_vectors: F32 = array_of(arrays, "vectors", None, None)
-        count, width = self.item_vectors.shape
-        self._bias: F32 = array_of(arrays, "bias", count)
+        vectors: F32 = array_of(arrays, "vectors", None, None)
+        count, width = vectors.shape
+        super().__init__(vectors, array_of(arrays, "bias", count))
         self._first_seen: I64 = array_of(arrays, "first_seen", count)
         self._query: F32 = array_of(arrays, "query", width)
         self._places: F32 = array_of(arrays, "places", None)
@@ -59,6 +59,11 @@ class TwoTowerScorer(Scorer):
         kernel, bias = self._second
         return unit(pooled + relu_layers(inputs, [self._first]) @ kernel + bias)
 
+    def questions(self, queries: Sequence[Query]) -> F32:
+        """See `IndexedScorer`; what ages are worth is added for what is found."""
+        vectors: F32 = self.user_vectors(queries) / self._temperature
+        return vectors
+
     def _attention(self, vectors: F32, found: Recent) -> F32:
         """The weights of each user's items: float32[B, L], 0 where there is none."""
         logits = vectors @ self._query + self._places + self._slope * found.gaps
@@ -71,14 +76,14 @@ class TwoTowerScorer(Scorer):
         users = self.user_vectors(queries)
         moments = np.array([query.now for query in queries], np.int64)
         effects = np.take_along_axis(self._age_effects(users), age_buckets(moments[:, None] - self._first_seen), axis=1)
-        scores: F32 = users @ self.item_vectors.T / self._temperature + self._bias + effects
+        scores: F32 = users @ self.item_vectors.T / self._temperature + self.item_bias + effects
         return scores
 
     def score_some(self, query: Query, items: I64) -> F32:
         """See `Scorer`."""
         users = self.user_vectors([query])
         effects = self._age_effects(users)[0][age_buckets(query.now - self._first_seen[items])]
-        scores: F32 = self.item_vectors[items] @ users[0] / self._temperature + self._bias[items] + effects
+        scores: F32 = self.item_vectors[items] @ users[0] / self._temperature + self.item_bias[items] + effects
         return scores
 
     def _age_effects(self, users: F32) -> F32:

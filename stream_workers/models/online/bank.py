@@ -67,6 +67,19 @@ class Sources(Protocol):
         """
 
 
+class SaysOfSome(Protocol):
+    """Published batch models that are asked for their best and for given items, and not for all (`models.deep.searched`)."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def best(self, k: int) -> I32:
+        """Codes of each model's best items, best first, -1 behind the last: int32[models, k]."""
+
+    def of(self, codes: I32) -> F32:
+        """What each says of n items: float32[models, n]."""
+
+
 class ModelBank:
     """All models over one stream.
 
@@ -174,15 +187,16 @@ class ModelBank:
             self.users.forget(code)
 
     def recommend(
-        self, history: History, now_ms: int, k: int, exclude: Collection[str] = (), said: F32 | None = None, again: bool = False,
-        features: bool = False,
+        self, history: History, now_ms: int, k: int, exclude: Collection[str] = (), said: F32 | SaysOfSome | None = None,
+        again: bool = False, features: bool = False,
     ) -> Proposal:  # fmt: skip
         """The best k candidates of the blend for somebody with this history at this moment; nothing is learnt.
 
         Args:
             history: as fresh as it can be; the bank's own log adds what the person had before.
             exclude: ids that must not come back.
-            said: float32[models, items], what published batch models say of each item; None: there are none.
+            said: float32[models, items], what published batch models say of each item (to a bank that searches: of those it asks
+                for); None: there are none.
             again: whether what the person had may come again, whatever the settings say.
             features: whether to tell what the blend saw of each candidate.
         """
@@ -198,8 +212,10 @@ class ModelBank:
         seen = scratch.x[:, order] if features else None
         return Proposal(found, pool, scratch.blended[order], scratch.place[:, pool], SOURCES, self.trained, self.learnt, seen)
 
-    def _rank_candidates(self, numbers: Numbers, said: F32) -> int:
+    def _rank_candidates(self, numbers: Numbers, said: F32 | SaysOfSome) -> int:
         """Bring the candidates for `_person` together in `_scratch`, scored by the blend; how many there are."""
+        if not isinstance(said, np.ndarray):
+            raise TypeError("this bank scores every item; it must be told of every item")
         return int(rank_candidates(self._world, self._person, self._scratch, numbers, self._half_lives, len(self.items), said))
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -52,11 +52,11 @@ _MARGIN: Final = np.float32(1e-4)  # far above what rounding does to a logit
 
 
 class Touched(NamedTuple):
-    """What the last question has left in the rows of neighbours' scores: items int32[4, I], count int64[4] of each row; and
+    """What the last question has left in the rows of neighbours' scores: items int32[4, I], counts int64[4]; and
     reached: int32[I + 1], scratch of a search."""
 
     items: I32
-    count: I64
+    counts: I64
     reached: I32
 
 
@@ -72,9 +72,66 @@ def search_candidates(
     Args:
         standing: of the world as it is.
         items: items seen so far, at least one.
-        batch: float32[models, >= items], scores of the published batch models, which may be changed; a row that begins with NaN
-            says nothing.
+        batch: float32[models, >= items], scores of the published batch models; a row that begins with NaN says nothing.
     """
+    _search_online(world, person, scratch, numbers, half_lives, standing, touched, items)
+    for model in range(min(BATCH_MODELS, batch.shape[0])):
+        if not np.isnan(batch[model, 0]):
+            s, scores = FIRST_BATCH + model, scratch.scores[SPARE, :items]
+            scores[:] = batch[model, :items]
+            hide(scores, person.taken, person.counts[1])
+            take_list(scratch, s, best(scores, -1e30, numbers.pool, scratch.heap, scratch.found[s]))
+    count = _pooled_again(scratch)
+    said = np.empty((batch.shape[0], count), np.float32)
+    for model in range(batch.shape[0]):
+        for p in range(count):
+            said[model, p] = batch[model, scratch.pool[p]] if not np.isnan(batch[model, 0]) else np.float32(np.nan)
+    score_found(world, person, scratch, standing, touched, said, count)
+    return count
+
+
+@kernel
+def search_pool(
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, standing: Standing, touched: Touched,
+    items: int, lists: I32,
+) -> int:  # fmt: skip
+    """The first half of `search_candidates`, where batch models only tell their best: bring the candidates together.
+
+    Args:
+        lists: int32[models, n], best items of each batch model, best first, -1 behind the last.
+    """
+    _search_online(world, person, scratch, numbers, half_lives, standing, touched, items)
+    for model in range(min(BATCH_MODELS, lists.shape[0])):
+        s, found = FIRST_BATCH + model, 0
+        for k in range(lists.shape[1]):
+            item = lists[model, k]
+            if item >= 0 and found < numbers.pool and person.marks[item] != person.stamp[0]:
+                scratch.found[s, found] = item
+                found += 1
+        take_list(scratch, s, found)
+    return _pooled_again(scratch)
+
+
+@kernel
+def score_found(
+    world: World, person: Person, scratch: Scratch, standing: Standing, touched: Touched, said: F32, count: int
+) -> None:
+    """The second half: score the first `count` of the pool.
+
+    Args:
+        said: float32[models, count], what batch models say of each of the pool; NaN where one says nothing.
+    """
+    if count > 0:
+        _complete(world, person, scratch, standing, touched, said, count)
+        score_pool(world, person, scratch, count, False)
+
+
+@kernel
+def _search_online(
+    world: World, person: Person, scratch: Scratch, numbers: Numbers, half_lives: F64, standing: Standing, touched: Touched,
+    items: int,
+) -> None:  # fmt: skip
+    """The lists of all sources but batch models."""
     _clear(scratch, touched)
     units_at(world.popularity, half_lives, max(person.now[0], world.popularity.newest[0]))
     score_neighbours(world, person, scratch, numbers, items)
@@ -84,14 +141,14 @@ def search_candidates(
         _note_touched(world, person, scratch, numbers, touched, row)
         _nearest(standing, person, scratch, touched, row, items, numbers.pool)
     _search_factors(world, person, scratch, numbers, standing, touched, items)
-    _best_of_batch(person, scratch, batch, items, numbers.pool)
+
+
+@kernel
+def _pooled_again(scratch: Scratch) -> int:
+    """Bring all lists together in place of some of them."""
     for k in range(scratch.pool_count[0]):
         scratch.in_pool[scratch.pool[k]] = 0
-    count = pooled(scratch)
-    if count > 0:
-        complete(world, person, scratch, standing, touched, batch, count)
-        score_pool(world, person, scratch, count, False)
-    return count
+    return pooled(scratch)
 
 
 @kernel
@@ -99,9 +156,9 @@ def _clear(scratch: Scratch, touched: Touched) -> None:
     """Take out of the working memory what the last question left there."""
     clear_lists(scratch)
     for row in range(len(_NEIGHBOURS)):
-        for k in range(touched.count[row]):
+        for k in range(touched.counts[row]):
             scratch.scores[_NEIGHBOURS[row], touched.items[row, k]] = np.float32(0.0)
-        touched.count[row] = 0
+        touched.counts[row] = 0
 
 
 @kernel
@@ -132,7 +189,7 @@ def _note_touched(world: World, person: Person, scratch: Scratch, numbers: Numbe
         pairs = world.pairs_fast if _NEIGHBOURS[row] == PAIRS_FAST else world.pairs
         depth = 1 if _NEIGHBOURS[row] == PAIRS_LAST else numbers.covisit_depth
         count = _first_paired(pairs, person.items[: min(depth, person.counts[0])], seen, noted)
-    touched.count[row] = count
+    touched.counts[row] = count
 
 
 @kernel
@@ -162,7 +219,7 @@ def _nearest(standing: Standing, person: Person, scratch: Scratch, touched: Touc
     scores, seen, prior = scratch.scores[_NEIGHBOURS[row]], scratch.place[s], standing.prior
     heap, found = scratch.heap, scratch.found[s]
     size = 0
-    for n in range(touched.count[row]):
+    for n in range(touched.counts[row]):
         item = touched.items[row, n]
         scores[item] += TIE * prior[item]
         if person.marks[item] != stamp:
@@ -180,7 +237,7 @@ def _nearest(standing: Standing, person: Person, scratch: Scratch, touched: Touc
             if person.marks[item] != stamp and seen[item] == 0:
                 size = push(heap, found, size, k, TIE * prior[item], item)
     sort_heap(heap, found, size)
-    for n in range(touched.count[row]):
+    for n in range(touched.counts[row]):
         seen[touched.items[row, n]] = 0
     take_list(scratch, s, size)
 
@@ -263,18 +320,8 @@ def _products(vector: F32, rows: F32, fixed: F32, items: I32, count: int, out: F
 
 
 @kernel
-def _best_of_batch(person: Person, scratch: Scratch, batch: F32, items: int, k: int) -> None:
-    for model in range(BATCH_MODELS):
-        s = FIRST_BATCH + model
-        if model < batch.shape[0] and not np.isnan(batch[model, 0]):
-            scores = batch[model, :items]
-            hide(scores, person.taken, person.counts[1])
-            take_list(scratch, s, best(scores, -1e30, k, scratch.heap, scratch.found[s]))
-
-
-@kernel
-def complete(
-    world: World, person: Person, scratch: Scratch, standing: Standing, touched: Touched, batch: F32, count: int
+def _complete(
+    world: World, person: Person, scratch: Scratch, standing: Standing, touched: Touched, said: F32, count: int
 ) -> None:  # fmt: skip
     """Give the first `count` of the pool the scores that no list has worked out for them."""
     pool = scratch.pool[:count]
@@ -283,8 +330,8 @@ def complete(
         for p in range(count):
             if scores[pool[p]] == np.float32(0.0):  # nothing was said of it
                 scores[pool[p]] = TIE * standing.prior[pool[p]]
-                touched.items[row, touched.count[row]] = pool[p]
-                touched.count[row] += 1
+                touched.items[row, touched.counts[row]] = pool[p]
+                touched.counts[row] += 1
     logits = scratch.scores[SPARE]
     _products(scratch.vector, world.vectors.outward, standing.vector_fixed, pool, count, logits)
     for p in range(count):
@@ -295,12 +342,11 @@ def complete(
         scratch.log_prior[pool[p]] = standing.log_prior[pool[p]]
     for model in range(BATCH_MODELS):
         scores = scratch.scores[BATCH + model]
-        if model < batch.shape[0] and not np.isnan(batch[model, 0]):
+        scores[0] = np.nan
+        if model < said.shape[0] and not np.isnan(said[model, 0]):
             scores[0] = np.float32(0.0)
             for p in range(count):
-                scores[pool[p]] = batch[model, pool[p]]
-        else:
-            scores[0] = np.nan
+                scores[pool[p]] = said[model, p]
 
 
 def new_touched(items: int) -> Touched:
