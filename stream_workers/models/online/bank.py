@@ -175,7 +175,7 @@ class ModelBank:
         code = self.users.code(user_id)
         if code >= 0:
             depth, log = self.settings.depth, self._world.log
-            taken = np.zeros(len(log.item), np.int32)
+            taken = np.zeros(int(log.user_events[code]), np.int32)
             count = take_back_events(
                 self._world, self._numbers, self._half_lives, code, np.zeros(depth, np.int32), np.zeros(depth),
                 np.zeros(depth, np.float32), taken,

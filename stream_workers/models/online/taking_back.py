@@ -29,7 +29,7 @@ def take_back_events(
 
     Args:
         half_lives: float64[H], ms. items, times, liked: scratch for a history, as long as the one the models learn with.
-        taken: int32[log places], filled with the items of the events.
+        taken: int32[events of the user with weight > 0], filled with their items as far as the log holds them.
 
     Returns:
         How many items `taken` holds; an item may stand in it several times.
