@@ -52,8 +52,8 @@ def declared_topics(settings: Settings) -> list[TopicSpec]:
     `item-signals` and `interactions` outlive the event topics by a week: after a flush of Redis the item stage and the learner
     read them from their start, and they must then reach at least as far back as the events themselves.
 
-    Where events do not stay for ever, the wish to forget somebody, whose key in `users` is their id, stays until nothing from before
-    it can be read any more. An older value of theirs is compacted away within a day.
+    Where events do not stay for ever, the wish to forget somebody, whose key in `users` is their id, stays until nothing from
+    before it can be read any more. An older value of theirs is compacted away within a day.
 
     >>> [spec.name for spec in declared_topics(Settings())][:3]
     ['views', 'clicks', 'feedback']
