@@ -50,7 +50,7 @@ def test_without_diversity_it_is_the_blend_and_with_it_lists_differ(tmp_path: Pa
             assert metrics[name]["mean"][0] == pytest.approx(plain["models"]["blend"][name], abs=0.005), (method, name)
         unlike = metrics["intra_list_diversity"]["mean"]
         assert len(unlike) == len(KNOBS)
-        assert unlike[-1] > unlike[5] > unlike[0]
+        assert unlike[-1] >= unlike[5] > unlike[0]
         assert metrics["category_coverage"]["mean"][-1] > metrics["category_coverage"]["mean"][0]
         assert metrics["recall@10_minus_none"]["mean"][0] == 0.0
         assert metrics["recall@10_minus_none"]["mean"][-1] < 0.0, "diversity has its price"
