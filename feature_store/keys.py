@@ -31,6 +31,11 @@ def user_key(partition: int, user_id: str) -> bytes:
     return b"u:{%d}%s" % (partition, user_id.encode())
 
 
+def damaged_user_key(partition: int, user_id: str) -> bytes:
+    """Where a state that could not be read was put aside."""
+    return b"damaged:" + user_key(partition, user_id)
+
+
 def profile_key(partition: int, user_id: str) -> bytes:
     """Profile of a user, as the `users` topic gave it."""
     return b"p:{%d}%s" % (partition, user_id.encode())

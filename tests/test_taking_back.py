@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from feature_store.forgotten_blob import HASH_BYTES, hash_of, pack_forgotten, unpack_forgotten
 from feature_store.item_blob import ItemState, decay_factors, unpack_item, window_counts
-from feature_store.keys import item_key
+from feature_store.keys import damaged_user_key, forgotten_key, item_key, user_key
 from feature_store.packing import CorruptBlob
 from schemas.errors import InvalidEvent
 from schemas.events import Event
@@ -158,6 +158,14 @@ def test_two_wishes_in_one_batch_each_stand_where_they_were_logged() -> None:
     clicks = [(Event("u", str(n), 1, START + n, None), "clicks", n, START + n) for n in range(6)]
     users.apply(clicks, [("u", None, START + 2, 0), ("other", None, START + 4, 1)])
     assert [entry.item_id for entry in users.state("u").history] == ["5", "4", "3"]
+
+
+def test_what_was_put_aside_because_it_was_damaged_goes_too() -> None:
+    users = Users(ROOMY, {user_key(0, EVE): b"\x01damaged"})
+    users.apply([(Event(EVE, "7", 1, START, None), "clicks", 0, START)])
+    assert damaged_user_key(0, EVE) in users.store
+    users.apply([], [(EVE, None, END)])
+    assert set(users.store) == {forgotten_key(0)}
 
 
 # --- the marks ------------------------------------------------------------------------------------------------------------

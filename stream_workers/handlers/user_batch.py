@@ -72,6 +72,9 @@ class UserBatch:
 
     def cut_at_forgettings(self) -> Iterator[UserBatch]:
         """The batch in parts, each with its profiles before its events: what was logged before a wish to forget is before it."""
+        if all(profile.value is not None for profile in self.profiles):  # the rule
+            yield self
+            return
         start, profiles = 0, list[Profile]()
         for profile in self.profiles:
             before = sum(at <= profile.appended for at in self.appended) if profile.value is None else 0

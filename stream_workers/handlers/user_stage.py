@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.catalogue import Catalogue
-from feature_store.keys import forgotten_key, profile_key, session_key, user_key
+from feature_store.keys import damaged_user_key, forgotten_key, profile_key, session_key, user_key
 from feature_store.packing import CorruptBlob
 from feature_store.user_blob import TYPES, UserColumns, UserState, pack_users, unpack_user
 from schemas.horizons import HOUR_MS
@@ -86,15 +86,15 @@ class UserStage:
         damaged = {}
         for user, blob, session in zip(users, blobs, sessions or (None,) * len(users), strict=True):
             row = self._rows.add(user)
+            self._rows.arrays["forgotten"][row] = self._forgotten.time_of(user)
             self._seen.append({})
             if blob is None:
                 self.sessions.begin(row)
-                self._rows.arrays["forgotten"][row] = self._forgotten.time_of(user)
                 continue
             try:
                 self._fill(row, unpack_user(blob))
             except CorruptBlob:
-                damaged[b"damaged:" + user_key(self._partition, user)] = blob
+                damaged[damaged_user_key(self._partition, user)] = blob
                 self.sessions.begin(row)
             else:
                 self.sessions.load(row, session, blob)
@@ -151,7 +151,7 @@ class UserStage:
         row = int(self._rows.find([profile.user])[0])
         arrays: dict[str, Any] = self._rows.arrays
         found = forgetting_of(profile.offset, row, arrays)
-        output.delete(name(self._partition, profile.user) for name in (user_key, profile_key, session_key))
+        output.delete(name(self._partition, profile.user) for name in (user_key, profile_key, session_key, damaged_user_key))
         output.forgotten, output.taken_back = output.forgotten + 1, output.taken_back + len(found.items)
         output.beyond += found.beyond
         self._rows.clear(row)
