@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 LAYOUT: Final = b"freshet:layout"
+SALT: Final = b"freshet:salt"  # key of the hashes under which forgotten users are remembered
 WORKER_PREFIX: Final = b"worker:"
 MODEL_PREFIX: Final = b"m:{learner}"
 MODEL_INDEX: Final = MODEL_PREFIX + b"index"
@@ -30,6 +31,11 @@ def user_key(partition: int, user_id: str) -> bytes:
     return b"u:{%d}%s" % (partition, user_id.encode())
 
 
+def damaged_user_key(partition: int, user_id: str) -> bytes:
+    """Where a state that could not be read was put aside."""
+    return b"damaged:" + user_key(partition, user_id)
+
+
 def profile_key(partition: int, user_id: str) -> bytes:
     """Profile of a user, as the `users` topic gave it."""
     return b"p:{%d}%s" % (partition, user_id.encode())
@@ -42,6 +48,15 @@ def session_key(partition: int, user_id: str) -> bytes:
     b's:{3}42'
     """
     return b"s:{%d}%s" % (partition, user_id.encode())
+
+
+def forgotten_key(partition: int) -> bytes:
+    """Hashes of the users of one partition who were forgotten, see `forgotten_blob`.
+
+    >>> forgotten_key(3)
+    b'f:{3}'
+    """
+    return b"f:{%d}" % partition
 
 
 def item_key(partition: int, item_id: str) -> bytes:

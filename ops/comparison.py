@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from feature_store.forgotten_blob import unpack_forgotten
 from feature_store.item_blob import ItemState, unpack_item
 from feature_store.packing import CorruptBlob
 from feature_store.user_blob import EVENT_ID_BYTES, UserState, unpack_user
@@ -44,6 +45,17 @@ def compare_items(key: str, expected: bytes | None, found: bytes | None, places:
         places: neighbours kept per item.
     """
     return _compare(key, expected, found, unpack_item, lambda e, f: _item_fields(key, e, f, places))
+
+
+def compare_forgotten(key: str, expected: bytes | None, found: bytes | None) -> Iterator[Difference]:
+    """Differences between two blobs of forgotten users: how many and when. Their hashes have another key in every store."""
+    return _compare(key, expected, found, unpack_forgotten, lambda e, f: _times_of_forgotten(key, e, f))
+
+
+def _times_of_forgotten(key: str, expected: Mapping[bytes, int], found: Mapping[bytes, int]) -> Iterator[Difference]:
+    times = sorted(expected.values()), sorted(found.values())
+    if times[0] != times[1]:
+        yield Difference(key, "forgotten", *times)
 
 
 def _compare(

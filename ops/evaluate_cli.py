@@ -1,4 +1,4 @@
-"""The commands `freshet evaluate prequential` and `freshet tune`: parse, read the settings, call one function each."""
+"""The commands `freshet evaluate ...` and `freshet tune`: parse, read the settings, call one function each."""
 
 # ruff: noqa: PLC0415 - imports inside the commands, as in ops.cli: `freshet --help` must load nothing heavy.
 
@@ -119,6 +119,45 @@ def prequential(
         terminal.print_json(as_document(done))
     else:
         print_evaluation(done)
+
+
+@evaluate_app.command("diversity")
+@_with_column_options
+def diversity_command(
+    source: Source,
+    mode: Mode = "A",
+    sample: Annotated[int, typer.Option("--questions", min=10, help="Questions after the warm-up that are answered.")] = 4000,
+    limit: Limit = None,
+    min_rating: Rating = None,
+    seed: Seed = None,
+    settings: ModelSettings = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw relevance against diversity: a .png, .svg or .pdf file.")] = None,
+    json_output: Json = False,
+    *,
+    columns: Mapping[str, str],
+) -> None:
+    """Measure what `diversity` costs in relevance: lists of the blend, reranked as in a request, with the knob from 0 to 1.
+
+    Example: `freshet evaluate diversity movietweetings --plot diversity.png`
+    """
+    from ops import terminal
+    from ops.diversity_price import as_document, diversity_price
+    from ops.diversity_show import plot_price, print_price
+    from ops.evaluate_plot import checked_plot_path
+    from ops.evaluate_source import Asked
+    from ops.model_settings import read_model_settings
+
+    picture = checked_plot_path(plot)
+    numbers = read_model_settings(settings, seed=seed, repeats=mode == "B")
+    with terminal.progress_bar("events") as tick:
+        done = diversity_price(Asked(source, min_rating, limit, columns), _data(), mode, numbers, sample, terminal.say, tick)
+    if picture is not None:
+        plot_price(done, picture)
+        terminal.say(f"curve: {picture}")
+    if json_output:
+        terminal.print_json(as_document(done))
+    else:
+        print_price(done)
 
 
 @evaluate_app.command("merge")

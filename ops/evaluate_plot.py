@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,14 +32,19 @@ def checked_plot_path(path: Path | None) -> Path | None:
 
 
 def plot_curves(done: Evaluation, path: Path) -> None:
-    """Draw the learning curves of the models that answered every question.
+    """Draw the learning curves of the models that answered every question. Raises as `save_figure`."""
+    save_figure(path, _INCHES, lambda figure: _draw(figure, done, done.judgements[0]))
+
+
+def save_figure(path: Path, inches: tuple[float, float], draw: Callable[[Any], None]) -> None:
+    """Write what `draw` draws.
 
     Raises:
         InvalidInput: the file cannot be written.
     """
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "freshet"}):
-        figure = Figure(figsize=_INCHES, layout="constrained")
-        _draw(figure, done, done.judgements[0])
+        figure = Figure(figsize=inches, layout="constrained")
+        draw(figure)
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:

@@ -13,11 +13,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from feature_store.catalogue import Catalogue
-from feature_store.keys import category_trending_key, item_watermarks_key, trending_key, user_watermarks_key
+from feature_store.keys import category_trending_key, forgotten_key, item_watermarks_key, trending_key, user_watermarks_key
 from feature_store.packing import CorruptBlob
 from feature_store.redis_store import RedisStore
 from feature_store.trending_blob import unpack_trending
-from ops.comparison import Difference, compare_items, compare_users
+from ops.comparison import Difference, compare_forgotten, compare_items, compare_users
 from ops.kafka_address import check_reachable, required_servers
 from ops.log_reader import end_offsets, read_merged
 from ops.log_replay import LogReplay
@@ -154,6 +154,9 @@ async def _compared(live: RedisStore, replay: LogReplay, settings: Settings) -> 
         report.unsure_items += len(differences) - len(sure)
         return sure
 
+    def forgotten(key: bytes, found: bytes | None) -> Iterable[Difference]:
+        return compare_forgotten(key.decode(), expected.get(key), found)
+
     def profiles(key: bytes, found: bytes | None) -> Iterable[Difference]:
         return [] if expected.get(key) == found else [Difference(key.decode(), "profile", expected.get(key), found)]
 
@@ -163,6 +166,7 @@ async def _compared(live: RedisStore, replay: LogReplay, settings: Settings) -> 
     report.users = await _compare_keys(live, b"u:{", expected, users, report)
     report.items = await _compare_keys(live, b"i:{", expected, items, report)
     await _compare_keys(live, b"p:{", expected, profiles, report)
+    await _compare_keys(live, forgotten_key(0)[:3], expected, forgotten, report)
     for prefix in (trending_key(0)[:3], category_trending_key(0, "")[:3]):
         await _compare_keys(live, prefix, {}, lists, report)
     return report

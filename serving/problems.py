@@ -20,31 +20,23 @@ log = logging.getLogger(__name__)
 INVALID_REQUEST: Final = "urn:freshet:problem:invalid-request"
 _RETRY_AFTER: Final = {"Retry-After": "1"}
 
-DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    422: {
-        "description": "The request is not valid",
-        "content": {
-            "application/problem+json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "type": {"type": "string"},
-                        "title": {"type": "string"},
-                        "status": {"type": "integer"},
-                        "detail": {"type": "string"},
-                        "errors": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-                            },
-                        },
-                    },
-                }
-            }
-        },
-    }
+_TEXT: Final = {"type": "string"}
+_FAULTS: Final = {"type": "array", "items": {"type": "object", "properties": {"field": _TEXT, "message": _TEXT}}}
+_PROBLEM: Final = {
+    "type": "object",
+    "properties": {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "errors": _FAULTS},
 }
+
+DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": about, "content": {"application/problem+json": {"schema": _PROBLEM}}}
+    for status, about in (
+        (413, "The body is too large"),
+        (414, "The address is too long"),
+        (422, "The request is not valid"),
+        (431, "The headers are too large, or too many"),
+    )
+}
+"""How any call may be refused."""
 
 
 class InvalidRequest(HTTPException):
@@ -94,6 +86,8 @@ def install(app: FastAPI) -> None:
 
 async def _http(_: Request, raised: Exception) -> ProblemJson:
     error = cast(HTTPException, raised)
+    if isinstance(error.__cause__, UnicodeDecodeError):  # FastAPI's 400; a body that is UTF-8 and no JSON is answered with 422
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "body: not UTF-8", [{"field": "body", "message": "not UTF-8"}])
     return problem(error.status_code, str(error.detail), getattr(error, "errors", ()), error.headers)
 
 

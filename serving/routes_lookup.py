@@ -56,7 +56,8 @@ async def user(services: Served, user_id: UserId) -> Json:
     responses={503: {"description": "Kafka or the store did not acknowledge; ask again"}},
 )  # fmt: skip
 async def forget(services: Served, user_id: UserId) -> Json:
-    """Forget a user: history, profile, taste, what the models learnt of them, what was decided for them. Done within a minute.
+    """Forget a user: history, profile, taste, what was decided for them, and what their history added to the counts of items and
+    models. Done within a minute.
 
     Files of the lake follow at its next compaction. What they do from now on counts as somebody new's.
     """

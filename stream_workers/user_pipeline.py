@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, zip_longest
@@ -18,14 +19,18 @@ from schemas.events import User, parse_event
 from schemas.ids import partition_of
 from schemas.topics import INTERACTIONS, ITEM_SIGNALS, USER_STAGE_TOPICS, USERS
 from stream_workers.dead_letters import dead_letter
+from stream_workers.handlers.forgotten_users import ForgottenUsers
 from stream_workers.handlers.stage_output import StageOutput
 from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.handlers.user_stage import UserStage
+from stream_workers.marks import read_forgotten
 from stream_workers.pipeline import Batch, Pipeline
 from stream_workers.services import Outgoing, Services
 
 ORIGIN_HEADER: Final = "freshet-origin"
 _LOG_APPEND_TIME: Final = 1
+_FORGOT: Final = "user partition %d: %d users forgotten, %d events taken back, %d that their histories no longer tell stay counted"
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,10 +55,10 @@ class UserPipeline(Pipeline):
         return user_watermarks_key(self.partition)
 
     async def _restart(self, writer: PartitionWriter) -> None:
-        self._stage = self._new_stage()
+        self._stage = self._new_stage(await read_forgotten(self._services.store, self.partition, self._services.settings))
 
-    def _new_stage(self) -> UserStage:
-        return UserStage(self.partition, self._services.models, self._services.catalogue)
+    def _new_stage(self, forgotten: ForgottenUsers | None = None) -> UserStage:
+        return UserStage(self.partition, self._services.models, self._services.catalogue, forgotten)
 
     async def apply(self, batch: Batch, writer: PartitionWriter) -> None:
         """See `Pipeline.apply`."""
@@ -69,6 +74,8 @@ class UserPipeline(Pipeline):
         await writer.commit(Writes(damaged | output.puts, output.deletes, batch.watermarks()))
         self._commit_ms = services.clock_ms() - started
         self._count(decoded, output)
+        if output.forgotten:
+            log.info(_FORGOT, self.partition, output.forgotten, output.taken_back, output.beyond)
         self._stage.shrink()
 
     async def _load(self, missing: list[str]) -> dict[bytes, bytes]:

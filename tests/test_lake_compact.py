@@ -9,6 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from batch.lake.compacting import compact
+from batch.lake.forgotten import forgotten_users, hidden_id, salt_of
 from batch.lake.lake import Lake
 from batch.lake.rows import read_rows
 from batch.lake.storage import LakeBusy, Storage
@@ -136,13 +137,18 @@ def test_users_to_be_forgotten_leave_no_row_and_no_byte(tmp_path: Path) -> None:
     assert set(rows_of(lake).column("user_id").to_pylist()) == {"u0", "u2", "u3"}
     assert rows_of(lake, (USERS,)).select(["user_id", "deleted"]).to_pylist() == [
         {"user_id": "u2", "deleted": False},
-        *({"user_id": user, "deleted": True} for user in ("u1", "u4", "nobody")),  # that they were forgotten must stay known
-    ]
-    for path in (path for path in tmp_path.rglob("*") if path.suffix == ".parquet" and "topic=users" not in str(path)):
+        *({"user_id": hidden_id(user, salt_of(lake)), "deleted": True} for user in ("u1", "u4", "nobody")),
+    ]  # that they were forgotten must stay known
+    for path in (path for path in tmp_path.rglob("*") if path.suffix == ".parquet"):
         rows = parquet.ParquetFile(path).read()
-        assert {"u1", "u4"}.isdisjoint([*rows.column("user_id").to_pylist(), *rows.column("key").to_pylist()]), path
+        assert {"u1", "u4", "nobody"}.isdisjoint([*rows.column("user_id").to_pylist(), *rows.column("key").to_pylist()]), path
     assert compact(lake, NOW + 2)[:3] == (0, 0, 0)
     assert sync(lake, log, NOW + 3)[CLICKS].events == 0  # they do not come back
+    log.event("u1", "late", log={"log_time": NOW - 60 * DAY})  # from before, and read after the compaction
+    sync(lake, log, NOW + 4)
+    assert compact(lake, NOW + 5, grace_ms=0).forgotten == 1
+    assert "late" not in rows_of(lake).column("item_id").to_pylist()
+    assert [time > 0 for time in map(forgotten_users(lake).time_of, ("u1", "u2"))] == [True, False]
 
 
 def test_forgetting_rewrites_only_what_holds_the_user(tmp_path: Path) -> None:
@@ -154,7 +160,7 @@ def test_forgetting_rewrites_only_what_holds_the_user(tmp_path: Path) -> None:
     log.append(USERS, None, "u1")
     sync(lake, log, NOW)
     report = compact(lake, NOW)
-    assert (report.merged, report.written, report.forgotten) == (1, 0, 1)
+    assert (report.merged, report.written, report.forgotten) == (2, 1, 1), "one of clicks, and that of the wish itself"
     (gone,) = before - set(lake.load().files)
     assert gone.startswith("topic=clicks/")
 

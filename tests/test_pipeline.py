@@ -8,14 +8,15 @@ import base64
 import orjson
 import pytest
 
-from feature_store.keys import user_key, user_watermarks_key
+from feature_store.forgotten_blob import hash_of, unpack_forgotten
+from feature_store.keys import SALT, forgotten_key, user_key, user_watermarks_key
 from feature_store.memory import MemoryStore
 from feature_store.port import Writes
 from schemas.errors import KafkaUnavailable
 from stream_workers.handlers.interactions import decode_interactions
 from stream_workers.pipeline import Batch
 from stream_workers.services import Outgoing
-from tests.pipeline_world import IN_0, IN_1, TWO, running
+from tests.pipeline_world import IN_0, IN_1, NOW, TWO, running
 
 
 async def test_nothing_is_committed_before_kafka_acknowledged_what_follows_from_it() -> None:
@@ -23,7 +24,7 @@ async def test_nothing_is_committed_before_kafka_acknowledged_what_follows_from_
         world.sink.open.clear()
         await world.offer(world.click())
         await asyncio.sleep(0.05)
-        assert (world.store.blobs, await world.store.watermarks(user_watermarks_key(0))) == ({}, {})
+        assert (set(world.store.blobs), await world.store.watermarks(user_watermarks_key(0))) == ({SALT}, {})
         world.sink.open.set()
         await world.settle()
         assert (world.clicks_of("u"), len(world.sink.of("item-signals"))) == (1, 1)
@@ -243,7 +244,8 @@ async def test_a_tombstone_forgets_the_user_and_their_profile() -> None:
         world.append("users", None)
         await world.settle()
         assert (world.clicks_of("u"), len(world.sink.of("dead-letters"))) == (0, 1)
-        assert set(world.store.blobs) == {user_key(0, "u")}
+        assert set(world.store.blobs) == {forgotten_key(0), SALT}
+        assert unpack_forgotten(world.store.blobs[forgotten_key(0)]) == {hash_of("u", world.store.blobs[SALT]): NOW}
 
 
 # --- bounds and the end ---------------------------------------------------------------------------------------------------

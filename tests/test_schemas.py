@@ -107,6 +107,15 @@ def test_a_forgotten_user_stays_forgotten_as_long_as_the_log_has_their_events() 
     assert int(users.configs.get("delete.retention.ms", DAY_MS)) > 10 * 365 * DAY_MS
 
 
+@pytest.mark.parametrize("days", [0, 1, 90])
+def test_the_wish_to_be_forgotten_outlives_every_record_from_before_it_and_no_longer(days: int) -> None:
+    specs = {spec.name: spec.configs for spec in declared_topics(Settings(retention_days=days))}
+    wish = int(specs["users"]["delete.retention.ms"])
+    longest = max(int(configs["retention.ms"]) for configs in specs.values() if "retention.ms" in configs)
+    assert longest + 7 * DAY_MS <= wish <= longest + 14 * DAY_MS
+    assert int(specs["users"]["max.compaction.lag.ms"]) == DAY_MS
+
+
 def test_signals_outlive_the_events_that_they_came_from() -> None:
     kept = {spec.name: spec.configs for spec in declared_topics(Settings(retention_days=3))}
     assert kept["views"]["retention.ms"] == str(3 * DAY_MS)

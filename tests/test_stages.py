@@ -13,14 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_store.catalogue import Catalogue
-from feature_store.keys import profile_key, user_key
+from feature_store.forgotten_blob import unpack_forgotten
+from feature_store.keys import forgotten_key, profile_key, user_key
 from feature_store.user_blob import UserState, unpack_user
 from schemas.events import Event, EventType
 from schemas.horizons import HOUR_MS
+from stream_workers.handlers.forgotten_users import ForgottenUsers
+from stream_workers.handlers.seen_events import contains
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, decode_signals
 from stream_workers.handlers.user_batch import Profile, UserBatch
-from stream_workers.handlers.user_stage import UserStage, _contains
+from stream_workers.handlers.user_stage import UserStage
 
 SMALL = ModelSettings(partitions=1, history_length=6, neighbours=20)
 START = 1_767_225_600_000
@@ -56,7 +59,8 @@ class Users:
         self.restart()
 
     def restart(self) -> None:
-        self.stage = UserStage(0, self.numbers, CATALOGUE)
+        stored = self.store.get(forgotten_key(0))
+        self.stage = UserStage(0, self.numbers, CATALOGUE, ForgottenUsers(b"salt", unpack_forgotten(stored) if stored else {}))
 
     def apply(self, rows: list[Row], profiles: list[tuple[str, bytes | None, int]] = []) -> None:  # noqa: B006 - only read
         batch = UserBatch(profiles=[Profile(*profile) for profile in profiles])
@@ -185,9 +189,9 @@ def test_thousands_of_event_ids_in_one_hour_are_told_apart() -> None:
 
 
 def test_a_hash_is_not_found_across_two_others() -> None:
-    assert not _contains(bytearray(b"abcdefghijkl"), b"defghi")
-    assert _contains(bytearray(b"xabcdefabcdef"[1:]), b"abcdef")
-    assert _contains(bytearray(b"aaaaabbbbbbb") + b"abbbbb", b"abbbbb")
+    assert not contains(bytearray(b"abcdefghijkl"), b"defghi")
+    assert contains(bytearray(b"xabcdefabcdef"[1:]), b"abcdef")
+    assert contains(bytearray(b"aaaaabbbbbbb") + b"abbbbb", b"abbbbb")
 
 
 # --- forgetting -----------------------------------------------------------------------------------------------------------

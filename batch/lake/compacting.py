@@ -6,7 +6,7 @@ The outcome counts all at once, by a snapshot that stands for everything before 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -15,15 +15,13 @@ from pyarrow import compute
 
 from batch.lake.columns import LAKE_TOPICS, columns_of
 from batch.lake.commits import DataFile, LakeState, Snapshot, commits_before, place_name, snapshot_path, snapshots
-from batch.lake.forgotten import forgotten_users
+from batch.lake.forgotten import Forgotten, forgotten_users, hidden, salt_of, telling
 from batch.lake.lake import GRACE_MS, SUPERSEDED, Lake, Stage
 from batch.lake.storage import LakeBusy
-from schemas.topics import ITEMS
+from schemas.topics import ITEMS, USERS
 
 LARGEST_BYTES: Final = 256 * 1024 * 1024
 _TELLING: Final = frozenset({"user_id", "key", "reason", "deleted", "log_time"})
-Forgotten = Mapping[str, int]
-"""Users to the log time in ms at which they were forgotten."""
 Tick = Callable[[int, int], None]
 
 
@@ -52,7 +50,8 @@ def compact(
     """Merge small files, topic by topic, and delete what was superseded long enough ago.
 
     Of users who were forgotten (a null in `users`) no row from before that remains: no events, impressions, profiles, nor records
-    that were refused. That they were forgotten stays. The files that held them are deleted after the grace time.
+    that were refused. That somebody was forgotten stays, under a hash (see `forgotten`). The files that held the rows are deleted
+    after the grace time.
 
     Args:
         lake: locked by the caller (`Lake.locked`).
@@ -128,15 +127,22 @@ def _has_any(lake: Lake, file: DataFile, users: Forgotten) -> bool:
     if not users or file.topic == ITEMS:
         return False
     columns = [name for name in columns_of(file.topic, file.invalid).names if name in _TELLING]
-    return any(compute.any(_of_users(batch, users)).as_py() for batch in lake.read(file, columns))
+    return any(
+        compute.any(_of_users(batch, users)).as_py() or (_tells(file) and compute.any(telling(batch)).as_py())
+        for batch in lake.read(file, columns)
+    )
+
+
+def _tells(file: DataFile) -> bool:
+    """Whether the file may say by name that somebody was forgotten."""
+    return file.topic == USERS and not file.invalid
 
 
 def _of_users(batch: pa.RecordBatch, users: Forgotten) -> pa.Array:
     """Which rows are to be left out: those of the users up to their time, but not that they were forgotten."""
-    names, limits = pa.array(users, pa.string()), pa.array(users.values(), pa.int64())
 
     def before(column: str) -> pa.Array:
-        limit = limits.take(compute.index_in(batch.column(column), names))
+        limit = users.times_of(batch.column(column))
         return compute.fill_null(compute.less_equal(batch.column("log_time").cast(pa.int64()), limit), False)
 
     found = before("user_id")
@@ -156,7 +162,8 @@ def _merge(lake: Lake, stage: Stage, group: list[DataFile], users: Forgotten, ge
 def _kept(lake: Lake, group: list[DataFile], users: Forgotten) -> Iterator[pa.RecordBatch]:
     for file in group:
         for batch in lake.read(file):
-            yield batch.filter(compute.invert(_of_users(batch, users))) if users and file.topic != ITEMS else batch
+            kept = batch.filter(compute.invert(_of_users(batch, users))) if users and file.topic != ITEMS else batch
+            yield hidden(kept, salt_of(lake)) if users and _tells(file) else kept
 
 
 def _delete_old(lake: Lake, now_ms: int, grace_ms: int) -> int:

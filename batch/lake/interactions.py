@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from batch.datasets.interactions import InteractionLog, checked
 from batch.lake.catalogue import Entry, as_columns, read_catalogue
-from batch.lake.forgotten import forgotten_users
+from batch.lake.forgotten import Forgotten, forgotten_users
 from batch.lake.lake import Lake
 from batch.lake.rows import Cut, ends_of, read_rows
 from schemas.errors import InvalidInput
@@ -89,13 +89,13 @@ class _Gathered:
     """Events in the order of the log, each identity once.
 
     Args:
-        forgotten: log time in ms at which a user was last forgotten.
+        forgotten: who was forgotten, and when.
 
     Attributes:
         user_ids, item_ids: ids by code.
     """
 
-    def __init__(self, forgotten: Mapping[str, int], dedupe_hours: int) -> None:
+    def __init__(self, forgotten: Forgotten, dedupe_hours: int) -> None:
         self._forgotten = forgotten
         self._hours = dedupe_hours
         self._seen: dict[str, dict[int, set[bytes]]] = {}
@@ -113,7 +113,7 @@ class _Gathered:
             for at, (user, event_id, origin, log_time) in enumerate(
                 zip(named["user_id"], named["event_id"], named["origin"], named["log_time"], strict=True)
             )
-            if log_time > self._forgotten.get(user, -1) and self._is_new(user, event_id or origin, log_time // HOUR_MS)
+            if log_time > self._forgotten.time_of(user) and self._is_new(user, event_id or origin, log_time // HOUR_MS)
         ]
         self._note_origins(fresh, named["event_id"], named["origin"])
         picked = rows.take(pa.array(fresh, pa.int64()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.metrics.arrays import F64, as_lists, ratio, within_catalogue
+from evaluation.metrics.arrays import F64, as_amounts, as_lists, ratio, within_catalogue
 
 
 def intra_list_diversity(lists: ArrayLike, features: ArrayLike, k: int) -> F64:
@@ -36,6 +36,32 @@ def intra_list_diversity(lists: ArrayLike, features: ArrayLike, k: int) -> F64:
     likeness = np.square(chosen.sum(axis=1)).sum(axis=1) - np.square(chosen).sum(axis=(1, 2))
     pairs = here.sum(axis=1) * (here.sum(axis=1) - 1)
     return ratio(pairs - likeness, pairs)
+
+
+def category_coverage(lists: ArrayLike, categories: ArrayLike, k: int) -> F64:
+    """Share of the catalogue's categories that the best k show: |union of their categories| / G.
+
+    (Subtopic recall, S-recall at k: Zhai, Cohen and Lafferty, SIGIR 2003, with the categories as subtopics.)
+
+    Args:
+        lists: item codes [U, L], best first, -1 at the end.
+        categories: [items, G], above 0 where an item has a category.
+
+    Returns:
+        float64[U], in [0, 1]; 0 where there are no categories.
+
+    Raises:
+        ValueError: wrong lists, categories or k, or an item without a row in `categories`.
+
+    >>> category_coverage([[0, 1], [1, -1]], categories=[[1, 0, 0], [1, 1, 0]], k=2).round(3)
+    array([0.667, 0.667])
+    """
+    has = as_amounts("categories", categories, dimensions=2) > 0
+    codes = within_catalogue("lists", as_lists("lists", lists, k), len(has))
+    if not codes.size or not has.size:
+        return np.zeros(len(codes))
+    shown = ((codes >= 0)[:, :, None] & has[codes]).any(axis=1)
+    return ratio(shown.sum(axis=1), has.shape[1])
 
 
 def _unit_rows(features: ArrayLike) -> F64:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.signals import Signals, merged, only
 from stream_workers.models.covisitation import update_neighbours
 from stream_workers.models.popularity import sum_windows, update_popularity
+from stream_workers.models.subtraction import subtract_neighbours, subtract_popularity
 from stream_workers.models.trending import decayed_at, strongest
 
 I64 = NDArray[np.int64]
@@ -100,15 +102,18 @@ class ItemStage:
     def apply(self, messages: Sequence[Signals]) -> None:
         """Apply messages whose items are all in memory, in order; events at or below their source's watermark are skipped."""
         fresh = [part for signals in messages if (part := self._fresh(signals)) is not None]
-        if not fresh:
-            return
-        signals = merged(fresh)  # one pass over the arrays for all of them
+        for inverse, run in groupby(fresh, key=lambda signals: signals.inverse):
+            self._apply(merged(list(run)), inverse)  # one pass over the arrays for all of them
+
+    def _apply(self, signals: Signals, inverse: bool) -> None:
         self.applied += int((signals.items >= 0).sum())
         changed = _changed(signals)
         rows = np.full(len(signals.ids), -1, np.int64)
         rows[changed] = self._rows.find([signals.ids[i] for i in changed.tolist()])
-        self._count(signals, rows)
-        self._pair(signals, rows)
+        self._count(signals, rows, subtract_popularity if inverse else update_popularity)
+        self._pair(signals, rows, subtract_neighbours if inverse else update_neighbours)
+        if inverse:
+            self._clear_untaken(rows[changed])
         self._dirty.append(rows[changed])
         self._touched.append(rows[np.unique(signals.items[signals.items >= 0])])
 
@@ -175,23 +180,29 @@ class ItemStage:
         self._category_leaders = {}
         self._compact_ids()
 
-    def _count(self, signals: Signals, rows: I64) -> None:
+    def _count(self, signals: Signals, rows: I64, kernel: Callable[..., None]) -> None:
         own = signals.items >= 0
         a: dict[str, Any] = self._rows.arrays
-        update_popularity(
+        kernel(
             rows[signals.items[own]], signals.types[own].astype(np.int64), signals.timestamps[own], self._weights,
             _HALF_LIVES, _RING_SIZES, _BUCKET_MS, a["counts"], a["newest"], a["decayed"], a["buckets"],
         )  # fmt: skip
 
-    def _pair(self, signals: Signals, rows: I64) -> None:
+    def _pair(self, signals: Signals, rows: I64, kernel: Callable[..., None]) -> None:
         others, inverse = np.unique(signals.pair_others, return_inverse=True)
         index = self._ids.indices([signals.ids[i] for i in others.tolist()])
         a: dict[str, Any] = self._rows.arrays
-        update_neighbours(
+        kernel(
             rows[signals.pair_rows], index[inverse], signals.pair_weights.astype(np.float64),
             signals.timestamps[signals.pair_events], self._settings.pair_half_life_ms,
             a["neighbours"], a["weights"], a["neighbours_at"],
         )  # fmt: skip
+
+    def _clear_untaken(self, rows: I64) -> None:
+        """An item that nobody took has no neighbours: where all its pairs were taken back, rounding may have left some."""
+        a: dict[str, Any] = self._rows.arrays
+        untaken = rows[~(a["counts"][rows][:, self._weights > 0] > 0).any(axis=1)]
+        a["neighbours"][untaken], a["weights"][untaken], a["neighbours_at"][untaken] = -1, 0.0, 0
 
     def _best(self, rows: I64, keep: int) -> tuple[I64, bytes]:
         a: dict[str, Any] = self._rows.arrays

@@ -89,6 +89,7 @@ class LearningStage:
                 found += self._learn(slice(start, end), merged)
             if end < len(merged.types):
                 self._bank.forget(merged.users[end])
+                self._ratings.forget(merged.users[end])
             start = end + 1
         return found
 

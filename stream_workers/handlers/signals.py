@@ -1,5 +1,8 @@
 """What the user stage tells the item stage: the values of `item-signals` (internal: msgpack of columns).
 
+Signals whose source is the topic `users` take events of forgotten users back (see `taking_back`); they have a version of their own,
+so that a worker of before refuses what it would add once more.
+
 One message holds what the events of one source partition mean for the items of one item partition. Each event carries its source
 offset, so the item stage can skip what it already has, whatever batches a restarted user stage cuts.
 """
@@ -16,8 +19,10 @@ from numpy.typing import NDArray
 from feature_store.user_blob import TYPES
 from schemas.errors import InvalidEvent
 from schemas.ids import MAX_ID_BYTES
+from schemas.topics import USERS
 
 VERSION: Final = 1
+INVERSE_VERSION: Final = 2
 NOT_OWNED: Final = -1
 
 
@@ -44,6 +49,16 @@ class Signals(NamedTuple):
     pair_others: NDArray[np.int32]
     pair_weights: NDArray[np.float32]
 
+    @property
+    def inverse(self) -> bool:
+        """Whether the events are taken back."""
+        return self.source[0] == USERS
+
+    @property
+    def version(self) -> int:
+        """Of the message's form."""
+        return INVERSE_VERSION if self.inverse else VERSION
+
 
 _COLUMNS: Final = {
     "offsets": "<i8", "timestamps": "<i8", "types": "u1", "items": "<i4",
@@ -53,7 +68,7 @@ _COLUMNS: Final = {
 
 def encode_signals(signals: Signals) -> bytes:
     """The message's value."""
-    message: dict[str, Any] = {"version": VERSION, "source": signals.source, "ids": signals.ids}
+    message: dict[str, Any] = {"version": signals.version, "source": signals.source, "ids": signals.ids}
     for name, form in _COLUMNS.items():
         message[name] = getattr(signals, name).astype(form, copy=False).tobytes()
     packed: bytes = msgpack.packb(message)
@@ -68,11 +83,11 @@ def decode_signals(value: bytes | None) -> Signals:
     """
     try:
         message = msgpack.unpackb(value or b"")
-        if message["version"] != VERSION:
-            raise ValueError(f"version {message['version']}")
         columns = {name: np.frombuffer(message[name], form) for name, form in _COLUMNS.items()}
         topic, partition = message["source"]
         signals = Signals((str(topic), int(partition)), list(message["ids"]), **columns)
+        if message["version"] != signals.version:
+            raise ValueError(f"version {message['version']}")
         _check(signals)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, msgpack.UnpackException) as error:
         raise InvalidEvent("not_signals", f"{type(error).__name__}: {error}") from error

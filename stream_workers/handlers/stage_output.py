@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -14,6 +15,7 @@ class StageOutput:
         waves: target partition and value, for `item-signals`; each wave is acknowledged before the next is sent.
         interactions: values for this partition of `interactions`; each is acknowledged before the next is sent.
         applied, duplicates: events that changed something, events that were already known.
+        forgotten: users. taken_back: events of theirs that were taken back from the counts of items. beyond: those that could not.
         stepped, encoded: events that moved a session state by a step, session states that were made from a history.
     """
 
@@ -23,5 +25,20 @@ class StageOutput:
     interactions: list[bytes] = field(default_factory=list)
     applied: int = 0
     duplicates: int = 0
+    forgotten: int = 0
+    taken_back: int = 0
+    beyond: int = 0
     stepped: int = 0
     encoded: int = 0
+
+    def put(self, blobs: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]) -> None:
+        """Write these keys, also where they were to be deleted."""
+        written = dict(blobs)
+        self.puts.update(written)
+        self.deletes.difference_update(written)
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        """Remove these keys, also where they were to be written."""
+        for key in keys:
+            self.puts.pop(key, None)
+            self.deletes.add(key)

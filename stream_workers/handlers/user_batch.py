@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -69,6 +69,21 @@ class UserBatch:
             self.contexts[start:end],
             list(profiles),
         )
+
+    def cut_at_forgettings(self) -> Iterator[UserBatch]:
+        """The batch in parts, each with its profiles before its events: what was logged before a wish to forget is before it."""
+        if all(profile.value is not None for profile in self.profiles):  # the rule
+            yield self
+            return
+        start, profiles = 0, list[Profile]()
+        for profile in self.profiles:
+            before = sum(at <= profile.appended for at in self.appended) if profile.value is None else 0
+            if before > start:
+                yield self.part(start, before, profiles)
+                start, profiles = before, []
+            profiles.append(profile)
+        if profiles or start < len(self):
+            yield self.part(start, len(self), profiles)
 
     def append(self, event: Event, topic: str, offset: int, appended: int, identity: str | None) -> None:
         """Add one event; `identity` overrides the event's own id (a forwarded event that has none)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,24 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.catalogue import Catalogue
-from feature_store.keys import profile_key, session_key, user_key
+from feature_store.keys import damaged_user_key, forgotten_key, profile_key, session_key, user_key
 from feature_store.packing import CorruptBlob
-from feature_store.user_blob import EVENT_ID_BYTES, TYPES, UserColumns, UserState, pack_users, unpack_user
+from feature_store.user_blob import TYPES, UserColumns, UserState, pack_users, unpack_user
 from schemas.horizons import HOUR_MS
 from schemas.topics import USER_STAGE_TOPICS, USERS
 from stream_workers.handlers.fan_out import Pairs, SourceEvents, events_only, fan_out
+from stream_workers.handlers.forgotten_users import ForgottenUsers
 from stream_workers.handlers.interactions import FORGET, ROW_COLUMNS, InteractionColumns, interaction_messages
 from stream_workers.handlers.interner import Interner
 from stream_workers.handlers.rows import Rows
+from stream_workers.handlers.seen_events import note
 from stream_workers.handlers.session_states import SessionStates
 from stream_workers.handlers.settings import ModelSettings
 from stream_workers.handlers.stage_output import StageOutput
+from stream_workers.handlers.taking_back import Forgetting, forgetting_of, inverse_signals
 from stream_workers.handlers.user_batch import Profile, UserBatch
 from stream_workers.models.affinity import update_affinities
 from stream_workers.models.history import update_histories
 
 _TOPIC_CODES: Final = {topic: code for code, topic in enumerate(USER_STAGE_TOPICS)}
-_HOURLY_EVENT_IDS: Final = 100_000  # per user: a bound on memory, far beyond what a person does in an hour
 
 
 class UserStage:
@@ -40,15 +41,19 @@ class UserStage:
         partition: user partition.
         settings: numbers of the models.
         catalogue: for the categories of items; may change between calls.
+        forgotten: who was forgotten before.
 
     Attributes:
         sessions: states of the session model; tell it which version before each `load`.
     """
 
-    def __init__(self, partition: int, settings: ModelSettings, catalogue: Catalogue) -> None:
+    def __init__(
+        self, partition: int, settings: ModelSettings, catalogue: Catalogue, forgotten: ForgottenUsers | None = None
+    ) -> None:
         self._partition = partition
         self._settings = settings
         self._catalogue = catalogue
+        self._forgotten = forgotten or ForgottenUsers()
         self._items = Interner(settings.partitions)
         self._categories = Interner(1)
         self._category_lists: dict[tuple[str, ...], list[int]] = {}  # a catalogue has few combinations of categories
@@ -81,6 +86,7 @@ class UserStage:
         damaged = {}
         for user, blob, session in zip(users, blobs, sessions or (None,) * len(users), strict=True):
             row = self._rows.add(user)
+            self._rows.arrays["forgotten"][row] = self._forgotten.time_of(user)
             self._seen.append({})
             if blob is None:
                 self.sessions.begin(row)
@@ -88,7 +94,7 @@ class UserStage:
             try:
                 self._fill(row, unpack_user(blob))
             except CorruptBlob:
-                damaged[b"damaged:" + user_key(self._partition, user)] = blob
+                damaged[damaged_user_key(self._partition, user)] = blob
                 self.sessions.begin(row)
             else:
                 self.sessions.load(row, session, blob)
@@ -101,10 +107,12 @@ class UserStage:
             batch: events and profiles.
             now_ms: when the effect will be visible, for the measured event-to-effect time.
         """
-        forgotten = max((profile.appended for profile in batch.profiles if profile.value is None), default=-1)
-        early = sum(at <= forgotten for at in batch.appended)  # happened before a user was forgotten: counts for the items
-        output = self.apply(batch.part(0, early), now_ms) if early else StageOutput()
-        batch = batch.part(early, len(batch), batch.profiles) if early else batch
+        output = StageOutput()
+        for part in batch.cut_at_forgettings():
+            self._apply(part, now_ms, output)
+        return output
+
+    def _apply(self, batch: UserBatch, now_ms: int, output: StageOutput) -> None:
         self._apply_profiles(batch, output)
         rows = self._rows.find(batch.users)
         fresh = self._unseen(batch, rows, output)
@@ -117,7 +125,6 @@ class UserStage:
             self._learn(rows, events, undo, output)
             self._rows.arrays["effect_ms"][rows] = now_ms - events.appended
         self._pack(np.unique(rows), output)
-        return output
 
     def shrink(self) -> None:
         """Bound the memory; call after a successful commit."""
@@ -128,51 +135,45 @@ class UserStage:
             self.sessions.keep(kept)
 
     def _apply_profiles(self, batch: UserBatch, output: StageOutput) -> None:
-        for user, profile, appended, _ in batch.profiles:
-            key, state_key = profile_key(self._partition, user), user_key(self._partition, user)
-            if profile is not None:
-                output.puts[key] = profile
-                output.deletes.discard(key)
-                continue
-            for gone in (key, session_key(self._partition, user)):
-                output.puts.pop(gone, None)
-                output.deletes.add(gone)
-            row = int(self._rows.find([user])[0])
-            self._rows.clear(row)
-            self._rows.arrays["forgotten"][row] = appended
-            self._seen[row] = {}
-            self.sessions.begin(row)
-            output.puts[state_key] = self._packed(np.array([row]))[0]
+        gone = []
+        for profile in batch.profiles:
+            key = profile_key(self._partition, profile.user)
+            if profile.value is None:
+                gone.append(self._forget(profile, output))
+            else:
+                output.put({key: profile.value})
+        if gone:
+            output.waves += inverse_signals(self._partition, gone, self._items, self._settings)
+            output.put({forgotten_key(self._partition): self._forgotten.packed()})
+
+    def _forget(self, profile: Profile, output: StageOutput) -> Forgetting:
+        """Empty the user's row and delete their keys; what they did for items, to be taken back."""
+        row = int(self._rows.find([profile.user])[0])
+        arrays: dict[str, Any] = self._rows.arrays
+        found = forgetting_of(profile.offset, row, arrays)
+        output.delete(name(self._partition, profile.user) for name in (user_key, profile_key, session_key, damaged_user_key))
+        output.forgotten, output.taken_back = output.forgotten + 1, output.taken_back + len(found.items)
+        output.beyond += found.beyond
+        self._rows.clear(row)
+        arrays["forgotten"][row] = profile.appended
+        self._forgotten.add(profile.user, profile.appended)
+        self._seen[row] = {}
+        self.sessions.begin(row)
+        return found
 
     def _unseen(self, batch: UserBatch, rows: NDArray[np.int64], output: StageOutput) -> NDArray[np.int64]:
         """Positions of the events that are neither known by their identity nor older than the forgetting of their user."""
         forgotten = self._rows.arrays["forgotten"]
-        any_forgotten = bool(forgotten[rows].any())
+        any_forgotten, keep = bool(forgotten[rows].any()), self._settings.dedupe_hours
         fresh = []
         for e, (row, identity) in enumerate(zip(rows.tolist(), batch.identities, strict=True)):
             if any_forgotten and batch.appended[e] <= forgotten[row]:
                 continue
-            if identity is not None and not self._remember(row, identity, batch.appended[e] // HOUR_MS):
+            if identity is not None and not note(self._seen[row], identity, batch.appended[e] // HOUR_MS, keep):
                 output.duplicates += 1
                 continue
             fresh.append(e)
         return np.array(fresh, np.int64)
-
-    def _remember(self, row: int, identity: str, hour: int) -> bool:
-        """Note an event's identity; False if it was noted before."""
-        digest = hashlib.blake2b(identity.encode(), digest_size=EVENT_ID_BYTES).digest()
-        seen = self._seen[row]
-        for hashes in seen.values():
-            if digest in hashes and _contains(hashes, digest):
-                return False
-        if hour not in seen:
-            seen[hour] = bytearray()
-            for old in [h for h in seen if h < hour - self._settings.dedupe_hours]:
-                del seen[old]
-        seen[hour] += digest
-        if len(seen[hour]) > _HOURLY_EVENT_IDS * EVENT_ID_BYTES:
-            del seen[hour][:EVENT_ID_BYTES]
-        return True
 
     def _tell_learner(
         self, batch: UserBatch, chosen: NDArray[np.int64], rows: NDArray[np.int64], events: SourceEvents, output: StageOutput
@@ -247,10 +248,10 @@ class UserStage:
 
     def _pack(self, rows: NDArray[np.int64], output: StageOutput) -> None:
         users, blobs = [self._rows.keys[row] for row in rows.tolist()], self._packed(rows)
-        output.puts.update(zip((user_key(self._partition, user) for user in users), blobs, strict=True))
+        output.put(zip((user_key(self._partition, user) for user in users), blobs, strict=True))
         if self.sessions.model is not None:
             keys = (session_key(self._partition, user) for user in users)
-            output.puts.update(zip(keys, self.sessions.packed(rows, blobs), strict=True))
+            output.put(zip(keys, self.sessions.packed(rows, blobs), strict=True))
 
     def _packed(self, rows: NDArray[np.int64]) -> list[bytes]:
         arrays = self._rows.arrays
@@ -284,10 +285,3 @@ class UserStage:
         new = compact.indices([self._items.ids[i] for i in used.tolist()]) if len(self._items) else np.zeros(1, np.int64)
         self._items = compact
         self._rows.arrays["items"] = new[inverse].reshape(items.shape).astype(np.int32)
-
-
-def _contains(hashes: bytearray, digest: bytes) -> bool:
-    at = hashes.find(digest)
-    while at > 0 and at % EVENT_ID_BYTES:  # a match across two neighbouring hashes is none
-        at = hashes.find(digest, at + 1)
-    return at >= 0

@@ -14,7 +14,7 @@ from stream_workers.models.online.answering import rank_candidates
 from stream_workers.models.online.asking import ask_with
 from stream_workers.models.online.capacity import Room, check_bounds, events_with_room, grown
 from stream_workers.models.online.columns import History, Interactions, Outcome, Proposal, joined, moved_codes
-from stream_workers.models.online.compaction import STAYED, RowAxes, compact, forget_user, row_axes
+from stream_workers.models.online.compaction import STAYED, RowAxes, compact, empty_items, forget_user, row_axes
 from stream_workers.models.online.descriptions import Descriptions
 from stream_workers.models.online.event_log import EventLog
 from stream_workers.models.online.features import FEATURES, HALF_LIVES
@@ -24,6 +24,7 @@ from stream_workers.models.online.learning import advance_events
 from stream_workers.models.online.numeric import F32, I32
 from stream_workers.models.online.settings import BankSettings, Numbers
 from stream_workers.models.online.sources import SOURCES
+from stream_workers.models.online.taking_back import take_back_events
 from stream_workers.models.online.world import (
     CATEGORIES,
     LISTED,
@@ -180,10 +181,20 @@ class ModelBank:
         ).only(self.names)  # fmt: skip
 
     def forget(self, user_id: str) -> None:
-        """Remove a person: the id, the vectors, and that their events were theirs. Unknown ids are none of its business."""
+        """Remove a person: the id, the vectors, and what their events added to the counts of items (see `taking_back`).
+
+        Unknown ids are none of its business.
+        """
         code = self.users.code(user_id)
         if code >= 0:
+            depth, log = self.settings.depth, self._world.log
+            taken = np.zeros(int(log.user_events[code]), np.int32)
+            count = take_back_events(
+                self._world, self._numbers, self._half_lives, code, np.zeros(depth, np.int32), np.zeros(depth),
+                np.zeros(depth, np.float32), taken,
+            )  # fmt: skip
             forget_user(self._world, self._axes, code)
+            empty_items(self._world, self._axes, [item for item in set(taken[:count].tolist()) if not log.item_events[item]])
             self.users.forget(code)
 
     def recommend(

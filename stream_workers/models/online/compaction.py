@@ -25,6 +25,7 @@ from stream_workers.models.online.settings import BankSettings
 
 _KEPT: Final = 0.8  # so that the next compaction is a fifth of the bound away
 _CHUNK: Final = 4096  # rows moved at once
+_CATALOGUE: Final = "content."
 STAYED: Final = np.zeros(0, np.int32)
 
 
@@ -139,6 +140,14 @@ def forget_user(tree: Tree, axes: RowAxes, user: int) -> None:
     used = _used(log)
     log.user[used][log.user[used] == user] = -1
     _unchain(log, used)
+
+
+def empty_items(tree: Tree, axes: RowAxes, items: Sequence[int]) -> None:
+    """Empty the rows of items that nobody took, but for what the catalogue says of them: they are as if never met."""
+    arrays, rows = dict(leaves(tree)), np.array(items, np.int64)
+    for name, (axis, empty) in axes.items.items():
+        if not name.startswith(_CATALOGUE):
+            np.moveaxis(arrays[name], axis, 0)[rows] = empty
 
 
 def _used(log: EventLog) -> slice:

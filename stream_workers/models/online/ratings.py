@@ -105,6 +105,19 @@ class _Side:
             self.biases[key], self.latents[key] = float(weights[0]), weights[1:].copy()
         self.hashes[row], self.used[row] = key, moment
 
+    def forget(self, key: int) -> None:
+        """Give a row and its weights back; the last row takes its place, so that rows stay dense."""
+        row = self.rows.pop(key, None)
+        if row is None:
+            return
+        del self.biases[key], self.latents[key]
+        last = len(self.rows)
+        if row != last:
+            moved = int(self.hashes[last])
+            self.rows[moved] = row  # its place in the order of use stays
+            self.hashes[row], self.used[row], self.weights[row] = self.hashes[last], self.used[last], self.weights[last]
+        self.hashes[last], self.used[last], self.weights[last] = 0, 0, 0.0
+
     def restore(self, hashes: Array, used: Array, weights: Array) -> None:
         """Everything from arrays, also river's dicts."""
         self.hashes, self.used, self.weights = hashes.astype(np.uint64), used.astype(np.int64), weights.astype(np.float64)
@@ -172,6 +185,10 @@ class Ratings:
         self._users.store(user, self.events)
         self._items.store(item, self.events)
         return predicted
+
+    def forget(self, user_id: str) -> None:
+        """Remove a user's weights; what items' weights learnt from their ratings stays."""
+        self._users.forget(self._users.key(user_id))
 
     def report(self) -> dict[str, float | int | None]:
         """Progressive mean absolute and root mean square error over all ratings; the first is predicted as 0, as river does."""
