@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from feature_store.session_blob import SessionState
 from feature_store.user_blob import UserState
 from schemas.events import EventType
+from serving.candidates.joining import Wishes, joined, without
 from serving.followed_model import FollowedModel
 from serving.interests import Interests
 from serving.query import RecommendationQuery
@@ -22,10 +24,12 @@ from serving.ranking.seeds import Seeds
 from serving.sessions import visitor
 from stream_workers.models.deep.bank_sources import BankSources
 from stream_workers.models.online.columns import History, Proposal
+from stream_workers.models.scoring_bank import ScoringBank
 
 LARGEST_POOL: Final = 640  # at least as many candidates as the bank ever has
 # A request that the blend would hold up longer than this lets others go on meanwhile: it moves to a thread.
 INLINE_SECONDS: Final = 0.002
+_NONE: Final = Wishes()
 _MEMORY: Final = 0.95  # of the running mean of what a proposal costs
 
 
@@ -104,15 +108,13 @@ def _one_thread() -> ThreadPoolExecutor:
 
 
 class _Asked(NamedTuple):
-    """What the models are asked: for whom, at which moment, without which items, the session model's state of that history,
-    whether what they had before may come again, and whether to tell the features."""
+    """What the models are asked: for whom, what the store knows of them, and what the surface wants."""
 
-    history: History
-    moment: int
-    seen: frozenset[str]
+    query: RecommendationQuery
+    interests: Interests
+    state: UserState | None
     session: SessionState | None
-    again: bool
-    explain: bool
+    wishes: Wishes
 
 
 @dataclass
@@ -129,27 +131,24 @@ class Blend:
     _thread: ThreadPoolExecutor = field(default_factory=_one_thread)
 
     async def propose(
-        self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None
-    ) -> Blended | None:
+        self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None,
+        wishes: Wishes = _NONE,
+    ) -> Blended | None:  # fmt: skip
         """What the blend proposes of what the person has not had; None while it is untrained or not there.
 
         Args:
             session: the session model's state after the history of `state`.
         """
-        model = self.models.current
+        model, asked = self.models.current, _Asked(query, interests, state, session, wishes)
         if model is None or not model.trained:
             return None
-        moment = max(model.newest_ms, state.newest if state else 0)
-        history = history_of(query, interests, state, moment)
-        asked = _Asked(
-            history, moment, interests.seen, None if _said(query, interests) else session, interests.again, query.explain
-        )
         if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
             try:
-                return self._ask(model, asked)
+                if not model.retired:
+                    return self._ask(model, asked)
             finally:
                 model.lock.release()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, model, asked)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, asked)
 
     def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
         """Those of the items of which the models have learnt no event; none while there are no models to say so."""
@@ -169,21 +168,43 @@ class Blend:
         self._thread.shutdown(wait=False)
         self._thread = _one_thread()
 
-    def _ask_in_turn(self, model: FollowedModel, asked: _Asked) -> Blended:
-        with model.lock:
-            return self._ask(model, asked)
+    @contextmanager
+    def turn(self) -> Iterator[FollowedModel | None]:
+        """The models of now, for this thread alone; None: there are none. Waits, so it is for threads."""
+        while (model := self.models.current) is not None:
+            with model.lock:
+                if not model.retired:  # while this waited, its bank may have become another version
+                    yield model
+                    return
+        yield None
+
+    def _ask_in_turn(self, asked: _Asked) -> Blended | None:
+        with self.turn() as model:
+            return self._ask(model, asked) if model is not None and model.trained else None
 
     def _ask(self, model: FollowedModel, asked: _Asked) -> Blended:
         started = perf_counter()
-        history, moment, seen, session, again, explain = asked
+        query, interests, state, session, wishes = asked
+        moment = max(model.newest_ms, state.newest if state else 0)
+        history = history_of(query, interests, state, moment)
         sources = self.published.current
-        said = sources.of(history, moment, model.bank.items, session) if sources else None
-        proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again, explain)
+        said = None
+        if sources:
+            said = sources.of(history, moment, model.bank.items, None if _said(query, interests) else session)
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen, said, interests.again, query.explain)
+        if wishes.silent or wishes.listed:
+            proposal = _wished(model, proposal._replace(names=_named(proposal.names, sources.names)), wishes)
         past, seeds = model.seeds(history, moment)
         personal, remembered = model.knows(history.items), model.remembers(history.user_id)
         found = Blended(proposal, sources.names, past, seeds, model.name, personal, remembered)
         self.seconds = _MEMORY * self.seconds + (1 - _MEMORY) * (perf_counter() - started)
         return found
+
+
+def _wished(model: FollowedModel, proposal: Proposal, wishes: Wishes) -> Proposal:
+    """What a surface makes of the proposal. Every bank of this process scores given items."""
+    heard = without(proposal, wishes.silent)
+    return joined(cast(ScoringBank, model.bank), heard, wishes.listed) if wishes.listed else heard
 
 
 def history_of(query: RecommendationQuery, interests: Interests, state: UserState | None, moment: int) -> History:

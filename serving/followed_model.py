@@ -29,7 +29,8 @@ class FollowedModel:
         contexts: what is popular where; None: the learner does not say.
 
     Attributes:
-        lock: held while the bank recommends: it has one working memory.
+        lock: held while the bank recommends: it has one working memory. retired: the bank is being made, or has become, another
+            version; to be looked at with the lock held.
         newest_ms: event time of the newest event it learnt. The moment to rank at: decay is by event time, and a stream that is
             read again after years is as fresh as a live one.
     """
@@ -40,6 +41,7 @@ class FollowedModel:
         self.bank = bank
         self.contexts = contexts
         self.lock = Lock()
+        self.retired = False
         self.name = f"{NAME}@{version}"
         self.trained = bank.trained
         self.learnt = bank.learnt

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from feature_store.user_blob import UserState
 from serving.blended import Blend, history_of, mixed, shares
+from serving.candidates.fixed_blend import PERSONAL
 from serving.decision import Decision
 from serving.followed_model import FollowedModel
 from serving.interests import interests_of
@@ -19,7 +20,7 @@ from serving.plan import Plan
 from serving.query import RecommendationQuery
 from serving.ranking.fusion import contributions, fuse
 from serving.reads import Reads
-from serving.recommend import PERSONAL, WHERE_THEY_ARE, Recommender
+from serving.recommend import Recommender
 from serving.sessions import Known
 from stream_workers.models.scoring_bank import ScoringBank
 
@@ -52,7 +53,7 @@ class Member:
         """What is proposed to them, best first. What they have had does not come at their own wish."""
         scores = self.own.blended.scores if self.own.blended else {}
         if scores and self.own.here:
-            scores = mixed(scores, self.own.here, WHERE_THEY_ARE)
+            scores = mixed(scores, self.own.here, self.own.plan.weight_of_context)
         out = self.own.interests.seen.union(scores)
         return scores | {item: score for item, score in fuse(self.own.votes).items() if item not in out}
 
@@ -106,7 +107,7 @@ class Members:
             interests = member.own.interests
             asked = replace(member.own, interests=replace(interests, seen=member.away))
             own = [(item, neighbours[item]) for item in interests.seeds if item in neighbours]
-            found.append(replace(member, own=replace(member.own, votes=self._recommender.voted(asked, own)[1])))
+            found.append(replace(member, own=replace(member.own, votes=self._recommender.fixed.voted(asked, own).votes)))
         return found
 
     async def scores(self, members: Sequence[Member], items: Sequence[str], last: Mapping[str, float]) -> F64:
@@ -127,7 +128,7 @@ class Members:
         # In a thread, one member at a time: other requests may want the models in between.
         asked = asyncio.to_thread(_asked, self._blend, model, member, items)
         scores = (await asked).astype(np.float64)
-        return _where_they_are(np.where(np.isneginf(scores), rest - _BELOW, scores), items, member.own.here)
+        return _where_they_are(np.where(np.isneginf(scores), rest - _BELOW, scores), items, member.own)
 
 
 def _asked(blend: Blend, model: FollowedModel, member: Member, items: Sequence[str]) -> NDArray[np.float32]:
@@ -149,10 +150,11 @@ def _asked(blend: Blend, model: FollowedModel, member: Member, items: Sequence[s
         return scores
 
 
-def _where_they_are(scores: F64, items: Sequence[str], here: Mapping[str, float]) -> F64:
+def _where_they_are(scores: F64, items: Sequence[str], own: Decision) -> F64:
     """For somebody of whom nothing is known, what is popular where they are counts as much as it does for one person alone."""
+    here, share = own.here, own.plan.weight_of_context
     if not here or not len(scores):
         return scores
     popular = np.array([here.get(item, 0.0) for item in items])
     known = np.where(np.isnan(scores), -np.inf, scores).astype(np.float32)
-    return np.where(np.isnan(scores), np.nan, (1 - WHERE_THEY_ARE) * shares(known) + WHERE_THEY_ARE * popular)
+    return np.where(np.isnan(scores), np.nan, (1 - share) * shares(known) + share * popular)

@@ -119,6 +119,8 @@ class ModelReplica:
         spare, self._spare = self._in_line(self._spare, index), None  # half brought up, it would be no good
         bank = spare.model.bank if spare else self._new_bank()
         with spare.model.lock if spare else nullcontext():  # a request in a thread may still rank with it
+            if spare:
+                spare.model.retired = True
             bring_up(bank, spare.index if spare else None, index, self._pages.state)
         model = FollowedModel(bank, index.commit, contexts_in(self._pages.state))
         if self._serving is None:

@@ -12,6 +12,7 @@ from ops.cli import app
 from schemas.errors import InvalidSettings
 from schemas.settings import Settings
 from serving.app import create_app
+from serving.candidates.own import OwnSources
 from serving.metrics import Metrics
 from serving.surface_file import MAX_CHARACTERS, InvalidSurfaces, parse_surfaces
 from serving.surface_summary import custom_attributes, summary
@@ -112,7 +113,7 @@ def test_a_wrong_file_stops_the_start(tmp_path: Path) -> None:
 def test_a_changed_file_is_put_in_force_and_a_broken_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file, metrics = tmp_path / "surfaces.yaml", Metrics()
     file.write_text("surfaces: {home: {novelty: 0.1}}")
-    watch = SurfaceWatch(file, metrics)
+    watch = SurfaceWatch(file, metrics, OwnSources((), {}, metrics))
     assert not watch.refresh()
     rewrite(file, "surfaces: {home: {novelty: 0.25}}")
     assert watch.refresh()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_workers.models.online.bank import ModelBank
-from stream_workers.models.online.columns import History
+from stream_workers.models.online.columns import History, Proposal
 from stream_workers.models.online.predicting import score_pool
 
 F32 = NDArray[np.float32]
@@ -36,7 +36,14 @@ class ScoringBank(ModelBank):
         Args:
             exclude, said, again: as of `recommend`.
         """
-        proposal = self.recommend(history, now_ms, _LARGEST_POOL, exclude, said, again)
+        return self.beside(self.recommend(history, now_ms, _LARGEST_POOL, exclude, said, again), items)
+
+    def beside(self, proposal: Proposal, items: Sequence[str]) -> F32:
+        """The same for the person and the moment of the question that was asked last.
+
+        Args:
+            proposal: all of the answer to it, or a part.
+        """
         found = dict(zip(proposal.codes.tolist(), proposal.scores.tolist(), strict=True))
         found |= dict.fromkeys(self._person.taken[: self._person.counts[1]].tolist(), np.nan)
         codes = self.items.known(items)
