@@ -59,7 +59,7 @@ class Guarded:
         except SourceFailed as failure:
             return self._failed(failure)
         except asyncio.CancelledError:
-            self._breaker.failed(monotonic())  # the trial of an open breaker must not be lost with a request that is given up
+            self._failed(SourceFailed("timeout", "it did not even end"))  # nor must the trial of an open breaker be lost
             raise
         except Exception as error:  # a request must not end for what a source of others brings about
             log.exception("source %s", self.name)
