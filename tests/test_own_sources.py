@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,22 +11,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
+from ops.cli import app
 from schemas.errors import InvalidSettings
 from schemas.settings import Settings
 from serving.app import create_app
 from serving.candidates.joining import Listed, joined
 from serving.candidates.own_http import MAX_BYTES
+from serving.plan import plan_of
+from serving.query import RecommendationQuery
 from serving.surface_file import parse_surfaces
 from serving.surface_sources import ONLINE
 from stream_workers.models.online.columns import History, Interactions
 from stream_workers.models.scoring_bank import ScoringBank
 from tests.decision_world import ListedDecisions, asked
-from tests.learned_world import COMEDY, HORROR, learned
+from tests.learned_world import COMEDY, HORROR, following, learned
 from tests.own_world import DEAD, Shop, asking, declared, follow, recommend, shop
-from tests.steering_world import ask, steered
 from tests.test_serving_world import NOW, NUMBERS, World, cinema, ids
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GIVEN = ["c30", "c31", "brand new", "h30"]
 
 
@@ -156,19 +162,15 @@ def test_an_item_that_the_models_know_and_do_not_propose_is_scored_by_them() -> 
 
 async def test_every_source_inside_the_blend_can_be_switched() -> None:
     world, _ = learned()
-    services = await steered(world)
+    services, query = await following(world), RecommendationQuery(user_id="ann", k=20)
     for only in ONLINE:
         off = ", ".join(f"{name}: off" for name in ONLINE if name != only)
         for silent in (off, f"{only}: off"):
             text = f"surfaces: {{default: {{sources: {{newcomers: off, online: {{{silent}}}}}}}}}"
-            services.surfaces.current = parse_surfaces(text)
-            answer = await ask(world, services=services, k=20)
-            assert answer["models"]["blend"].startswith("blend@")
-            named = {name for item in answer["items"] for name in item["sources"]}
+            decision = await services.recommender.recommend(query, plan_of(query, parse_surfaces(text)))
+            assert decision.blended is not None and len(decision.chosen) > 2
+            named = {name for item, _ in decision.chosen if item in decision.blended for name in decision.blended.sources(item)}
             assert named == {only} if silent == off else named and only not in named
-
-
-# --- the file
 
 
 @pytest.mark.parametrize(
@@ -235,3 +237,53 @@ def test_the_app_starts_with_own_sources(tmp_path: Path) -> None:
     (tmp_path / "surfaces.yaml").write_text("sources: " + DEAD + "\nsurfaces: {home: {sources: {own: {editors: 1}}}}")
     create_app(Settings(surfaces=tmp_path / "surfaces.yaml", source_hosts="127.0.0.1:9"))
     assert MAX_BYTES < 5_000_000
+
+
+async def check(file: Path, *arguments: str) -> Result:
+    """`freshet config check` beside the running server."""
+    environment = {"FRESHET_SOURCE_HOSTS": "127.0.0.1", "NO_COLOR": "1"}
+    return await asyncio.to_thread(CliRunner().invoke, app, ["config", "check", str(file), *arguments], env=environment)
+
+
+async def test_the_command_tells_of_own_sources_and_whether_they_answer(editors: Shop, tmp_path: Path) -> None:
+    asking(cinema(), tmp_path, declared(editors, weight=0.5), "{sources: {own: {editors: 2}, online: {session_knn: off}}}")
+    file = tmp_path / "surfaces.yaml"
+    told = await check(file)
+    line = f"own source editors: POST {editors.url}, within 60 ms, the best 100, weight 0.5"
+    assert told.stdout.splitlines() == [
+        line, "default", "  source session_knn of the online blend: proposes nothing", "  own source editors: 2 times its weight",
+    ]  # fmt: skip
+    assert (told.exit_code, editors.asked) == (0, [])
+    assert (await check(file, "--ask")).stdout.splitlines()[1] == "  answers, 4 items"
+    editors.behaviour = "hang"
+    silent = await check(file, "--ask", "--json")
+    assert silent.exit_code == 1
+    assert json.loads(silent.stdout)["sources"] == {"editors": {"does": line, "answer": {"items": [], "failure": "timeout"}}}
+    refused = await asyncio.to_thread(CliRunner().invoke, app, ["config", "check", str(file)], env={"FRESHET_SOURCE_HOSTS": ""})
+    assert refused.exit_code == 2
+    assert "line 1: sources.editors.url: 127.0.0.1 is not one of FRESHET_SOURCE_HOSTS" in refused.stderr
+
+
+async def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "picks.txt").write_text("8\n7\nnot-there\n")
+    monkeypatch.setenv("PICKS", str(tmp_path / "picks.txt"))
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    started = [sys.executable, str(EXAMPLES / "own_source.py"), "0", str(tmp_path / "picks.txt")]
+    process = await asyncio.create_subprocess_exec(*started, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).decode().rpartition(" ")[2].strip()
+        text = (EXAMPLES / "own_source.yaml").read_text()
+        text = text.replace("http://127.0.0.1:9000/", url).replace("timeout_ms: 40", "timeout_ms: 900")
+        called = text.replace(f'url: "{url}"', 'python: "own_source:picks"')
+        for file in (text, called):
+            (tmp_path / "example.yaml").write_text(file)
+            settings = Settings(surfaces=tmp_path / "example.yaml", source_hosts="127.0.0.1", partitions=2)
+            services = await follow(cinema().services(settings))
+            async with cinema().client(services=services) as client:
+                answer = await recommend(client, surface="home", explain=True, recent_items=["7"])
+            assert answer["explanation"]["own_sources"] == {"editors": {"items": 2, "failure": None}}
+            assert {"8"} == {item["item_id"] for item in answer["items"] if "editors" in item["sources"]}
+    finally:
+        process.terminate()
+        await process.wait()
