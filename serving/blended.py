@@ -107,6 +107,13 @@ def _one_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "blend")
 
 
+class Versions(NamedTuple):
+    """One set of models that stay what they are, for an answer that is made in several steps."""
+
+    model: FollowedModel
+    published: BankSources
+
+
 class _Asked(NamedTuple):
     """What the models are asked: for whom, what the store knows of them, and what the surface wants."""
 
@@ -132,23 +139,24 @@ class Blend:
 
     async def propose(
         self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None,
-        wishes: Wishes = _NONE,
+        wishes: Wishes = _NONE, versions: Versions | None = None,
     ) -> Blended | None:  # fmt: skip
         """What the blend proposes of what the person has not had; None while it is untrained or not there.
 
         Args:
             session: the session model's state after the history of `state`.
+            versions: held by whoever asks; None: those of now.
         """
-        model, asked = self.models.current, _Asked(query, interests, state, session, wishes)
+        model, asked = versions.model if versions else self.models.current, _Asked(query, interests, state, session, wishes)
         if model is None or not model.trained:
             return None
         if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
             try:
                 if not model.retired:
-                    return self._ask(model, asked)
+                    return self._ask(versions or Versions(model, self.published.current), asked)
             finally:
                 model.lock.release()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, asked)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, versions, asked)
 
     def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
         """Those of the items of which the models have learnt no event; none while there are no models to say so."""
@@ -169,25 +177,30 @@ class Blend:
         self._thread = _one_thread()
 
     @contextmanager
-    def turn(self) -> Iterator[FollowedModel | None]:
-        """The models of now, for this thread alone; None: there are none. Waits, so it is for threads."""
-        while (model := self.models.current) is not None:
+    def held(self) -> Iterator[Versions | None]:
+        """The versions of now, which stay what they are as long as they are held; None: there are none. On the event loop."""
+        model = self.models.current
+        while model is not None and not model.hold():
+            model = self.models.current
+        try:
+            yield Versions(model, self.published.current) if model is not None else None
+        finally:
+            if model is not None:
+                model.release()
+
+    def _ask_in_turn(self, versions: Versions | None, asked: _Asked) -> Blended | None:
+        while (model := versions.model if versions else self.models.current) is not None and model.trained:
             with model.lock:
                 if not model.retired:  # while this waited, its bank may have become another version
-                    yield model
-                    return
-        yield None
+                    return self._ask(versions or Versions(model, self.published.current), asked)
+        return None
 
-    def _ask_in_turn(self, asked: _Asked) -> Blended | None:
-        with self.turn() as model:
-            return self._ask(model, asked) if model is not None and model.trained else None
-
-    def _ask(self, model: FollowedModel, asked: _Asked) -> Blended:
+    def _ask(self, versions: Versions, asked: _Asked) -> Blended:
         started = perf_counter()
+        model, sources = versions
         query, interests, state, session, wishes = asked
         moment = max(model.newest_ms, state.newest if state else 0)
         history = history_of(query, interests, state, moment)
-        sources = self.published.current
         said = None
         if sources:
             said = sources.of(history, moment, model.bank.items, None if _said(query, interests) else session)

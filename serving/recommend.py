@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from serving.blended import Blend, mixed
+from serving.blended import Blend, Versions, mixed
 from serving.candidates.answer import OwnAnswer
 from serving.candidates.fixed_blend import PERSONAL, POOL, FixedBlend
 from serving.candidates.joining import Wishes, wishes_of
@@ -70,20 +70,22 @@ class Recommender:
         return replace(decision, likeness=likeness, led_by=led_by, degraded=degraded, round_trips=reads.round_trips)
 
     async def proposed(
-        self, query: RecommendationQuery, interests: Interests, plan: Plan, known: Known, given: Given = _NOTHING
-    ) -> Decision:
+        self, query: RecommendationQuery, interests: Interests, plan: Plan, known: Known, given: Given = _NOTHING,
+        versions: Versions | None = None,
+    ) -> Decision:  # fmt: skip
         """What the models and the catalogue have for somebody; nothing is chosen yet.
 
         Args:
             known: what the store knows of the person, the same as `interests` are made of.
-            given: what the sources of a product team answered.
+            given: what the sources of a product team answered. versions: of the models, held; None: those of now.
         """
         sources = plan.surface.sources
         alike = self._content.candidates(interests.seeds, _ALIKE, interests.seen)
         nothing_known = sources.context and not interests.seeds
         here = self._blend.popular_where(contexts_of(query.context), POOL + query.k) if nothing_known else {}
         wishes = _NO_WISHES if plan.plain else wishes_of(query, interests, plan, given)
-        blended = await self._blend.propose(query, interests, known.state, known.session, wishes) if sources.blend else None
+        asked = self._blend.propose(query, interests, known.state, known.session, wishes, versions) if sources.blend else None
+        blended = await asked if asked is not None else None
         if blended is not None and alike and not (blended.personal or blended.remembered):
             blended = None  # it knows nothing that they took: what is described like it says more
         return Decision(query, interests, plan, known.state, blended, given, alike=alike, here=here)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from batch.registry.pointers import promote
-from serving.blended import INLINE_SECONDS, history_of, shares
+from serving.blended import INLINE_SECONDS, Blend, history_of, shares
 from serving.interests import interests_of
 from serving.query import RecommendationQuery
 from serving.reads import Reads
 from serving.services import Services
 from stream_workers.models.scoring_bank import ScoringBank
-from tests.learned_world import COMEDY, HORROR, MINUTE, Learner, learned
+from tests.learned_world import COMEDY, HORROR, MINUTE, Learner, differences, following, learned, same_state
 from tests.test_serving_published import NOTE, publish_pairs, services_of
 from tests.test_serving_world import NOW, NUMBERS
 
@@ -135,3 +135,70 @@ async def test_every_answer_is_that_of_one_combination_of_versions(tmp_path: Pat
             assert [item for item, _ in answer.items] == [item for item, _ in expected.items], versions
             assert [score for _, score in answer.items] == pytest.approx([score for _, score in expected.items], rel=1e-5)
     assert len(different) == len(by_versions), "versions that say the same prove nothing"
+
+
+async def test_a_model_whose_bank_is_another_version_by_now_is_not_asked() -> None:
+    world, learner = learned()
+    services = await following(world)
+    old = services.models.current
+    for n in range(2):  # two banks take turns
+        learner.learn(["fan1"], [HORROR[n]], [NOW + n])
+        learner.commit(NOW + n)
+        await services.models.refresh()
+    new = services.models.current
+    assert old is not None and new is not None and old.retired and not new.retired
+    stale = iter([old, old])  # as it was a moment ago: before the lock was there for this thread
+
+    class Late:
+        @property
+        def current(self) -> Any:
+            return next(stale, new)
+
+    blend = Blend(Late(), services.blend.published)
+    blended = await blend.propose(ANN, interests_of(ANN, None), None)
+    blend.close()
+    assert blended is not None and blended.nearline == new.name
+
+
+async def test_what_is_held_stays_and_the_learner_is_followed_all_the_same() -> None:
+    world, learner = learned()
+    services = await following(world)
+    with services.blend.held() as versions:
+        assert versions is not None
+        before = {name: array.copy() for name, array in versions.model.bank.state().items()}
+        for n in range(4):
+            learner.learn(["fan1"], [HORROR[n]], [NOW + n])
+            learner.commit(NOW + n)
+            await services.models.refresh()
+        assert services.models.current is not None and services.models.current.name == "online-1@5"
+        assert not differences(before, versions.model.bank.state()) and not versions.model.retired
+    held, learnt = versions.model, services.models.current.bank
+    assert same_state(learnt, learner.bank) == []
+    assert held.retire() and not held.hold()
+
+
+@pytest.mark.parametrize("path", ["rank", "groups"])
+async def test_answers_of_several_steps_are_of_one_version_too(path: str, tmp_path: Path) -> None:
+    """The models change between the steps; what is answered is what the first ones say."""
+    world, learner = learned()
+    services = await following(world)
+    bodies = {"rank": {"user_id": "ann", "items": HORROR[10:]}, "groups": {"user_ids": ["ann", "fan1"], "k": 20}}
+    address = {"rank": "/v1/rank", "groups": "/v1/groups/recommendations"}[path]
+    async with world.client(services=services) as client:
+        expected = (await client.post(address, json=bodies[path])).json()
+        proposed = services.recommender.proposed
+
+        async def swapping(*args: Any, **others: Any) -> Any:
+            decision = await proposed(*args, **others)
+            for n in range(3):
+                learner.learn([f"fan{u}" for u in range(40)], [COMEDY[n]] * 40, [NOW + 100 * n + u for u in range(40)])
+                learner.commit(NOW + n)
+                await services.models.refresh()
+            return decision
+
+        services.recommender.proposed = swapping  # type: ignore[method-assign]
+        answer = (await client.post(address, json=bodies[path])).json()
+        services.recommender.proposed = proposed  # type: ignore[method-assign]
+        after = (await client.post(address, json=bodies[path])).json()
+    assert (answer["models"], answer["items"]) == (expected["models"], expected["items"])
+    assert (after["models"], after["items"]) != (expected["models"], expected["items"])
