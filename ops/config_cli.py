@@ -29,7 +29,7 @@ def config() -> None:
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The surfaces file, YAML (docs/serving.md).")],
     ask: Annotated[
-        bool, typer.Option("--ask", help="Ask each own source once, and say which does not answer; then the exit status is 1.")
+        bool, typer.Option("--ask", help="Ask each own source, three times at most, and say which does not answer: exit status 1.")
     ] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Final
 
 from schemas.settings import Settings
 from serving.candidates.answer import OwnAnswer
@@ -12,6 +13,8 @@ from serving.metrics import Metrics
 from serving.plan import Plan
 from serving.query import RecommendationQuery
 from serving.surfaces import Surfaces
+
+_TRIES: Final = 3  # the first may pay for what a running API has paid for long ago: modules, a connection
 
 
 def own_sources() -> OwnSources:
@@ -40,8 +43,13 @@ def heard(answer: OwnAnswer) -> str:
 
 async def _asked(own: OwnSources, surfaces: Surfaces) -> dict[str, OwnAnswer]:
     own.adopt(surfaces)
-    plan = Plan(10, own=dict.fromkeys(surfaces.sources, 1.0))
+    answers: dict[str, OwnAnswer] = {}
+    silent = list(surfaces.sources)
     try:
-        return await own.ask(RecommendationQuery(k=plan.k), plan).answers()
+        for _ in range(_TRIES):
+            plan = Plan(10, own=dict.fromkeys(silent, 1.0))
+            answers |= await own.ask(RecommendationQuery(k=plan.k), plan).answers()
+            silent = [name for name, answer in answers.items() if answer.failure]
+        return {name: answers[name] for name in surfaces.sources}
     finally:
         await own.stop()

@@ -44,8 +44,14 @@ def _callable(text: str) -> str:
     return text
 
 
+def _published(name: str) -> str:
+    if name in ONLINE:
+        raise ValueError("is a source of the online blend itself: under online")
+    return name
+
+
 OwnName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"), AfterValidator(_published)]
 
 
 class OwnSource(Part):

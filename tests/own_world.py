@@ -43,7 +43,7 @@ class Shop:
                 self.headers.append(head)
                 self.asked.append(orjson.loads(await reader.readexactly(length)))
                 await self._answer(writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()
