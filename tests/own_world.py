@@ -17,7 +17,7 @@ from tests.test_serving_world import SETTINGS, World
 
 BUDGET_MS = 60
 DEAD = "{editors: {url: 'http://127.0.0.1:9/x', timeout_ms: 60}}"
-JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+JSON = b"HTTP/1.1 200 OK\r\nset-cookie: of=somebody\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 
 
 class Shop:

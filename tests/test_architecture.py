@@ -36,7 +36,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
 }
 CLIENT_NEEDS = {"httpx"}  # and the standard library
 BESIDE = ("tests", "benchmarks", "examples")  # may import everything, nobody imports them
-SERVERS = {"kafka", "aiokafka", "confluent_kafka", "faust", "redis", "fastapi", "starlette", "uvicorn", "httpx", "requests"}
+SERVERS = {
+    "kafka", "aiokafka", "aiohttp", "confluent_kafka", "faust", "redis", "fastapi", "starlette", "uvicorn", "httpx", "requests",
+}  # fmt: skip
 SYSTEM = {"os", "socket", "subprocess", "time", "asyncio", "threading", "random", "secrets"}
 CLOCKS = {"now", "utcnow", "today", "date.today"}  # of datetime, with or without the module before it
 UNSEEDED = re.compile(r"(np|numpy)\.random\.(?!default_rng$|default_rng\([^)]|Generator)")

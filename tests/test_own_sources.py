@@ -21,6 +21,7 @@ from serving.candidates.joining import Listed, joined
 from serving.candidates.own_http import MAX_BYTES
 from serving.plan import plan_of
 from serving.query import RecommendationQuery
+from serving.services import Services
 from serving.surface_file import parse_surfaces
 from serving.surface_sources import ONLINE
 from stream_workers.models.online.columns import History, Interactions
@@ -122,6 +123,7 @@ async def test_it_is_told_who_asks_and_its_token_and_not_the_history(editors: Sh
         "candidates": None, "context": {"page": "home"},
     }  # fmt: skip
     assert b"authorization: bearer s3cret" in editors.headers[0].lower()
+    assert b"cookie" not in editors.headers[1].lower(), "which the first answer set"
 
 
 async def test_a_surface_that_does_not_name_it_does_not_ask_it(editors: Shop, tmp_path: Path) -> None:
@@ -196,11 +198,20 @@ def test_a_wrong_file_stops_the_start(sources: str, settings: dict[str, Any], sa
     assert said in str(refused.value)
 
 
+async def recommended(services: Services) -> None:
+    query = RecommendationQuery(user_id="ann", k=3)
+    decision = await services.recommender.recommend(query, plan_of(query, services.surfaces.current))
+    assert decision.given["editors"].failure is None
+
+
 async def test_a_changed_file_keeps_what_stays_and_drops_what_goes(editors: Shop, tmp_path: Path) -> None:
     world = cinema()
     services = asking(world, tmp_path, declared(editors))
     own = services.recommender._own
     kept = own["editors"]
+    await recommended(services)
+    session = kept._source._session  # type: ignore[attr-defined]
+    assert session is not None and not session.closed
     asking(world, tmp_path, declared(editors), "{sources: {own: {editors: 2}}}")
     assert services.surfaces.refresh()
     assert own["editors"] is kept
@@ -208,7 +219,9 @@ async def test_a_changed_file_keeps_what_stays_and_drops_what_goes(editors: Shop
     assert services.surfaces.refresh()
     assert own["editors"] is not kept
     await own.sweep()
-    assert kept._source._client.is_closed  # type: ignore[attr-defined]
+    assert session.closed
+    await recommended(services)
+    await own.stop()
 
 
 async def test_a_preview_asks_only_what_is_in_force(editors: Shop, tmp_path: Path) -> None:

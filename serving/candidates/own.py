@@ -166,9 +166,9 @@ class OwnSources:
 
     async def stop(self) -> None:
         """Close everything. Services that are started again get connections anew."""
-        self._retired += self._sources.values()
-        self._sources = {name: self._made(name, source.declared) for name, source in self._sources.items()}
-        await self.sweep()
+        for source in (*self._retired, *self._sources.values()):
+            await source.close()
+        self._retired = []
 
     def _may_ask(self, host: str, port: int) -> bool:
         return host in self._hosts or f"{host}:{port}" in self._hosts

@@ -64,8 +64,8 @@ class Asked:
     def fitting(self, best_first: Iterable[str]) -> list[str]:
         """The first of them that may come, at most `limit`."""
         out, allowed = self.out, self.allowed
-        fitting = (item for item in best_first if item not in out and (allowed is None or item in allowed))
-        return list(islice(fitting, self.limit))
+        fitting = (item for item in best_first if item not in out)
+        return list(islice(fitting if allowed is None else filter(allowed.__contains__, fitting), self.limit))
 
 
 class Candidates(NamedTuple):
