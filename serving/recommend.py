@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +11,8 @@ from serving.candidates.answer import OwnAnswer
 from serving.candidates.fixed_blend import PERSONAL, POOL, FixedBlend
 from serving.candidates.joining import Wishes, wishes_of
 from serving.candidates.own import OwnSources
-from serving.candidates.source import Input
+from serving.candidates.source import Asked, Input
+from serving.candidates.sources import Unheard
 from serving.content_source import ContentSource, Likeness
 from serving.decision import Decision, Votes
 from serving.guarded_store import GuardedStore
@@ -31,7 +32,6 @@ from serving.trending_lists import TrendingLists
 Given = Mapping[str, OwnAnswer]
 _NOTHING: Final[Given] = {}
 _NO_WISHES: Final = Wishes()
-
 _ALIKE: Final = 500  # items looked through for those that nobody has taken yet
 
 
@@ -47,6 +47,7 @@ class Recommender:
         self._blend = blend
         self._content = content
         self._own = own
+        self._unheard = Unheard(blend.unheard_of)
         self.fixed = FixedBlend(lists, shelf)
         self.hydration = Hydration(lists, blend.published)
         self.steering = Steering(shelf, lists)
@@ -84,8 +85,9 @@ class Recommender:
         nothing_known = sources.context and not interests.seeds
         here = self._blend.popular_where(contexts_of(query.context), POOL + query.k) if nothing_known else {}
         wishes = _NO_WISHES if plan.plain else wishes_of(query, interests, plan, given)
-        asked = self._blend.propose(query, interests, known.state, known.session, wishes, versions) if sources.blend else None
-        blended = await asked if asked is not None else None
+        blended = None
+        if sources.blend:
+            blended = await self._blend.propose(query, interests, known.state, known.session, wishes, versions)
         if blended is not None and alike and not (blended.personal or blended.remembered):
             blended = None  # it knows nothing that they took: what is described like it says more
         return Decision(query, interests, plan, known.state, blended, given, alike=alike, here=here)
@@ -103,15 +105,15 @@ class Recommender:
         chosen, withheld = self._available(asked_for, decision.plan.wanted, decision)
         return replace(decision, chosen=chosen, withheld=withheld, dropped={"unavailable": len(withheld)})
 
-    def _newcomers(self, decision: Decision, chosen: Container[str] = ()) -> Iterator[str]:
+    def _newcomers(self, decision: Decision, chosen: frozenset[str] = frozenset()) -> Iterator[str]:
         """What is described like what the person took, may be shown and has no events yet, without what is chosen already."""
-        allowed, may_show = decision.allowed, self.steering.gate(decision.plan, decision.state)
-        fitting = (item for item in decision.alike if item not in chosen and (allowed is None or item in allowed))
-        return (item for item in self._blend.unheard_of(fitting) if may_show(item))
+        asked = Asked(decision.interests, POOL, chosen, decision.query.candidates, alike=decision.alike)
+        may_show = self.steering.gate(decision.plan, decision.state)
+        return filter(may_show, self._unheard.candidates(asked).items)
 
     def _with_newcomers(self, decision: Decision) -> Decision:
         """The decision with a few places for newcomers."""
-        chosen = {item for item, _ in decision.chosen}
+        chosen = frozenset(item for item, _ in decision.chosen)
         places = with_newcomers(decision.chosen, self._newcomers(decision, chosen), decision.query.k)
         return replace(decision, chosen=places, newcomers=frozenset(item for item, _ in places) - chosen)
 

@@ -12,7 +12,7 @@ import pytest
 
 from serving.candidates.answer import OwnAnswer
 from serving.candidates.source import Asked, Candidates, CandidateSource, Input
-from serving.candidates.sources import CoVisited, Described, Given, Liked, Newest, Trending
+from serving.candidates.sources import CoVisited, Described, Given, Liked, Newest, Trending, Unheard
 from serving.interests import Interests, interests_of
 from serving.plan import Plan, plan_of
 from serving.query import RecommendationQuery
@@ -20,7 +20,7 @@ from serving.ranking.fusion import WEIGHTS
 from serving.reads import Reads
 from serving.services import Services
 from serving.surface_file import parse_surfaces
-from tests.learned_world import COMEDY, HORROR
+from tests.learned_world import COMEDY, HORROR, following, learned
 from tests.test_serving_world import World
 
 Made = Callable[[Services], CandidateSource]
@@ -28,6 +28,7 @@ SOURCES: Final[Mapping[str, Made]] = {
     "covisitation": lambda services: CoVisited(),
     "affinity": lambda services: Liked(services.lists),
     "content": lambda services: Described(),
+    "newcomers": lambda services: Unheard(lambda items: (item for item in items if item > "h2")),
     "trending": lambda services: Trending(services.lists),
     "catalogue": lambda services: Newest(services.shelf),
     "editors": lambda services: Given("editors"),
@@ -172,6 +173,9 @@ async def test_it_is_quick(name: str, services: Services) -> None:
 
 
 async def test_the_surfaces_file_leaves_it_alone_switches_it_off_and_weighs_it(name: str) -> None:
+    if name == "newcomers":
+        assert [await with_newcomers(text) for text in ("{}", "{newcomers: off}")] == [True, False]
+        return  # it has places of its own, and no part in the fusion
     others = {one: 0 for one in WEIGHTS if one != name}
     own = name not in WEIGHTS
     for weight in (0, 2):
@@ -196,3 +200,15 @@ async def decided(services: Services, query: RecommendationQuery, plan: Plan, gi
     interests = interests_of(query, known.state)
     decision = await recommender.proposed(query, interests, plan, known, given)
     return await recommender._filled(decision, Reads(services.store))
+
+
+async def with_newcomers(sources: str) -> bool:
+    """Whether a list by the online blend has a place for what nobody has taken yet."""
+    world, _ = learned()
+    world.add_item("premiere", "Film h7 again", categories=["Horror"])
+    services, query = await following(world), RecommendationQuery(user_id="ann", k=10)
+    decision = await services.recommender.recommend(
+        query, plan_of(query, parse_surfaces(f"surfaces: {{default: {{sources: {sources}}}}}"))
+    )
+    assert decision.blended is not None
+    return "premiere" in decision.newcomers

@@ -21,6 +21,7 @@ from serving.candidates.joining import Listed, joined
 from serving.candidates.own_http import MAX_BYTES
 from serving.plan import plan_of
 from serving.query import RecommendationQuery
+from serving.ranking.fusion import WEIGHTS
 from serving.services import Services
 from serving.surface_file import parse_surfaces
 from serving.surface_sources import ONLINE
@@ -96,6 +97,23 @@ async def test_they_join_by_rank_where_there_is_no_blend(editors: Shop, tmp_path
     assert answer["explanation"]["weights"]["editors"] == 10
 
 
+async def test_without_a_blend_a_list_is_plain_reciprocal_rank_fusion(editors: Shop, tmp_path: Path) -> None:
+    """Cormack, Clarke and Buettcher 2009, worked out here from the ranks that each source gives."""
+    editors.behaviour = ["8", "5", "2"]
+    services = await follow(asking(cinema(), tmp_path, declared(editors, weight=0.7)))
+    query = RecommendationQuery(user_id="ann", k=10)
+    decision = await services.recommender.recommend(query, plan_of(query, services.surfaces.current))
+    weights = {**WEIGHTS, "editors": 0.7}
+    assert {name for name, part in decision.votes.items() if part} == {"covisitation", "affinity", "editors", "trending"}
+    scores: dict[str, float] = {}
+    for name, part in decision.votes.items():
+        for rank, item in enumerate(sorted(part, key=lambda item: -part[item]), 1):
+            scores[item] = scores.get(item, 0.0) + weights[name] / (60 + rank)
+    assert list(decision.votes["editors"]) == editors.behaviour
+    assert dict(decision.chosen) == pytest.approx(scores)
+    assert [score for _, score in decision.chosen] == sorted(scores.values(), reverse=True)
+
+
 @pytest.mark.parametrize("online", [True, False])
 async def test_filters_availability_and_what_was_seen_hold_for_them_too(online: bool, editors: Shop, tmp_path: Path) -> None:
     world = catalogued() if online else cinema()
@@ -160,6 +178,9 @@ def test_an_item_that_the_models_know_and_do_not_propose_is_scored_by_them() -> 
     assert whole.features is not None and proposal.features is not None
     assert whole.features.shape == (len(proposal.features), len(whole.items))
     assert joined(bank, proposal, {"none": Listed([], 1.0)}).items == proposal.items
+    nothing = bank.recommend(history, NOW + 700_000, 640, HORROR + COMEDY)
+    alone = joined(bank, nothing, {"editors": Listed(["new", "h5", "newer"], 1.0)})
+    assert (nothing.items, alone.items, alone.scores.tolist()) == ([], ["new", "newer"], [0.0, 0.0])
 
 
 async def test_every_source_inside_the_blend_can_be_switched() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +52,26 @@ class Described:
     def candidates(self, asked: Asked) -> Candidates:
         """See `CandidateSource`."""
         return Candidates(asked.fitting(asked.alike))
+
+
+class Unheard:
+    """What is described like something that the person took last, and has no events yet. Its places are kept apart, see
+    `ranking.newcomers`; no other source could propose it.
+
+    Args:
+        unheard_of: those of some items of which the models have learnt no event.
+    """
+
+    name: Final = "newcomers"
+    weight: Final = 1.0
+    reads: Final = frozenset({Input.CONTENT})
+
+    def __init__(self, unheard_of: Callable[[Iterable[str]], Iterator[str]]) -> None:
+        self._unheard_of = unheard_of
+
+    def candidates(self, asked: Asked) -> Candidates:
+        """See `CandidateSource`."""
+        return Candidates(asked.fitting(self._unheard_of(asked.alike)))
 
 
 class Trending:
