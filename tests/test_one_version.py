@@ -100,6 +100,7 @@ async def recommended(services: Services, n: int) -> Answered:
     return Answered(decision.blended.nearline, decision.blended.batch, decision.blended.blend, list(decision.chosen))
 
 
+@pytest.mark.slow
 async def test_every_answer_is_that_of_one_combination_of_versions(tmp_path: Path) -> None:
     world, learner = learned()
     services = await services_of(world, tmp_path)
