@@ -6,7 +6,8 @@ FreshetError
 │   └── InvalidSettings a setting that is wrong; stops the process at start
 ├── Unavailable         a server cannot be reached now; trying again may help
 │   ├── KafkaUnavailable
-│   └── StoreUnavailable
+│   ├── StoreUnavailable
+│   └── SourceFailed    a product team's candidate source has no answer that can be used
 ├── Fenced              another worker owns this partition now: drop state, read again
 ├── LayoutMismatch      stored data was written with another partition count or format
 └── StackError          the local stack cannot be started or stopped
@@ -49,6 +50,20 @@ class KafkaUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The feature store (Redis) cannot be reached or refuses writes."""
+
+
+class SourceFailed(Unavailable):
+    """A product team's candidate source has no answer that can be used; the answer to the request does without.
+
+    Args:
+        reason: `timeout`, `unreachable`, `status`, `too_large`, `garbage`, `raised`, `busy` or `open`; counted by it.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class Fenced(FreshetError):

@@ -13,6 +13,7 @@ from schemas.errors import InvalidSettings
 
 PREFIX = "FRESHET_"
 _SLOWEST = 0.001  # calls a second; microseconds of slower ones are beyond what Lua counts exactly
+_TOKEN = re.compile(r"[a-z][a-z0-9_]*=[!-:<-~]+")
 _ORIGIN = re.compile(r"https?://[a-z0-9._:\[\]-]+", re.IGNORECASE)
 
 
@@ -58,6 +59,12 @@ class Settings(BaseModel):
     )
 
     surfaces: Path | None = Field(None, description="YAML file of the surfaces (docs/serving.md); unset: all are as built in")
+    source_hosts: str = Field(
+        "", description="hosts, or host:port, whose candidate sources the surfaces file may name, separated by commas; empty: none"
+    )
+    source_tokens: SecretStr | None = Field(
+        None, description="tokens that such sources are sent, NAME=TOKEN with ; between them (docs/serving.md)"
+    )
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
     api_keys: SecretStr | None = Field(
@@ -94,6 +101,26 @@ class Settings(BaseModel):
     def origins(self) -> tuple[str, ...]:
         """The origins in `cors_origins`."""
         return tuple(filter(None, map(str.strip, self.cors_origins.lower().split(","))))
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """The hosts in `source_hosts`."""
+        return tuple(filter(None, map(str.strip, self.source_hosts.lower().split(","))))
+
+    @property
+    def tokens_by_source(self) -> dict[str, str]:
+        """The tokens in `source_tokens` by the name of the source."""
+        text = self.source_tokens.get_secret_value() if self.source_tokens else ""
+        entries = (entry.strip().partition("=") for entry in text.split(";") if entry.strip())
+        return {name: token for name, _, token in entries}
+
+    @field_validator("source_tokens")
+    @classmethod
+    def _named_tokens(cls, value: SecretStr | None) -> SecretStr | None:
+        entries = value.get_secret_value().split(";") if value else ()
+        if not all(_TOKEN.fullmatch(entry.strip()) for entry in entries if entry.strip()):
+            raise ValueError("NAME=TOKEN, with ; between them; a token has no spaces")
+        return value
 
     @field_validator("cors_origins")
     @classmethod

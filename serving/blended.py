@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from feature_store.session_blob import SessionState
 from feature_store.user_blob import UserState
 from schemas.events import EventType
+from serving.candidates.joining import Wishes, joined, without
 from serving.followed_model import FollowedModel
 from serving.interests import Interests
 from serving.query import RecommendationQuery
@@ -26,6 +28,7 @@ from stream_workers.models.online.columns import History, Proposal
 LARGEST_POOL: Final = 640  # at least as many candidates as the bank ever has
 # A request that the blend would hold up longer than this lets others go on meanwhile: it moves to a thread.
 INLINE_SECONDS: Final = 0.002
+_NONE: Final = Wishes()
 _MEMORY: Final = 0.95  # of the running mean of what a proposal costs
 
 
@@ -103,16 +106,21 @@ def _one_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "blend")
 
 
-class _Asked(NamedTuple):
-    """What the models are asked: for whom, at which moment, without which items, the session model's state of that history,
-    whether what they had before may come again, and whether to tell the features."""
+class Versions(NamedTuple):
+    """One set of models that stay what they are, for an answer that is made in several steps."""
 
-    history: History
-    moment: int
-    seen: frozenset[str]
+    model: FollowedModel
+    published: BankSources
+
+
+class _Asked(NamedTuple):
+    """What the models are asked: for whom, what the store knows of them, and what the surface wants."""
+
+    query: RecommendationQuery
+    interests: Interests
+    state: UserState | None
     session: SessionState | None
-    again: bool
-    explain: bool
+    wishes: Wishes
 
 
 @dataclass
@@ -129,27 +137,25 @@ class Blend:
     _thread: ThreadPoolExecutor = field(default_factory=_one_thread)
 
     async def propose(
-        self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None
-    ) -> Blended | None:
+        self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None,
+        wishes: Wishes = _NONE, versions: Versions | None = None,
+    ) -> Blended | None:  # fmt: skip
         """What the blend proposes of what the person has not had; None while it is untrained or not there.
 
         Args:
             session: the session model's state after the history of `state`.
+            versions: held by whoever asks; None: those of now.
         """
-        model = self.models.current
+        model, asked = versions.model if versions else self.models.current, _Asked(query, interests, state, session, wishes)
         if model is None or not model.trained:
             return None
-        moment = max(model.newest_ms, state.newest if state else 0)
-        history = history_of(query, interests, state, moment)
-        asked = _Asked(
-            history, moment, interests.seen, None if _said(query, interests) else session, interests.again, query.explain
-        )
         if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
             try:
-                return self._ask(model, asked)
+                if not model.retired:
+                    return self._ask(versions or Versions(model, self.published.current), asked)
             finally:
                 model.lock.release()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, model, asked)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_in_turn, versions, asked)
 
     def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
         """Those of the items of which the models have learnt no event; none while there are no models to say so."""
@@ -169,21 +175,48 @@ class Blend:
         self._thread.shutdown(wait=False)
         self._thread = _one_thread()
 
-    def _ask_in_turn(self, model: FollowedModel, asked: _Asked) -> Blended:
-        with model.lock:
-            return self._ask(model, asked)
+    @contextmanager
+    def held(self) -> Iterator[Versions | None]:
+        """The versions of now, which stay what they are as long as they are held; None: there are none. On the event loop."""
+        model = self.models.current
+        while model is not None and not model.hold():
+            model = self.models.current
+        try:
+            yield Versions(model, self.published.current) if model is not None else None
+        finally:
+            if model is not None:
+                model.release()
 
-    def _ask(self, model: FollowedModel, asked: _Asked) -> Blended:
+    def _ask_in_turn(self, versions: Versions | None, asked: _Asked) -> Blended | None:
+        while (model := versions.model if versions else self.models.current) is not None and model.trained:
+            with model.lock:
+                if not model.retired:  # while this waited, its bank may have become another version
+                    return self._ask(versions or Versions(model, self.published.current), asked)
+        return None
+
+    def _ask(self, versions: Versions, asked: _Asked) -> Blended:
         started = perf_counter()
-        history, moment, seen, session, again, explain = asked
-        sources = self.published.current
-        said = sources.ask(history, moment, model.bank.items, session) if sources else None
-        proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again, explain)
+        model, sources = versions
+        query, interests, state, session, wishes = asked
+        moment = max(model.newest_ms, state.newest if state else 0)
+        history = history_of(query, interests, state, moment)
+        said = None
+        if sources:
+            said = sources.ask(history, moment, model.bank.items, None if _said(query, interests) else session)
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen, said, interests.again, query.explain)
+        if wishes.silent or wishes.listed:
+            proposal = _wished(model, proposal._replace(names=_named(proposal.names, sources.names)), wishes)
         past, seeds = model.seeds(history, moment)
         personal, remembered = model.knows(history.items), model.remembers(history.user_id)
         found = Blended(proposal, sources.names, past, seeds, model.name, personal, remembered)
         self.seconds = _MEMORY * self.seconds + (1 - _MEMORY) * (perf_counter() - started)
         return found
+
+
+def _wished(model: FollowedModel, proposal: Proposal, wishes: Wishes) -> Proposal:
+    """What a surface makes of the proposal."""
+    heard = without(proposal, wishes.silent)
+    return joined(model.bank, heard, wishes.listed) if wishes.listed else heard
 
 
 def history_of(query: RecommendationQuery, interests: Interests, state: UserState | None, moment: int) -> History:

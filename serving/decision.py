@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from feature_store.user_blob import UserState
 from serving.blended import Blended
+from serving.candidates.answer import OwnAnswer
 from serving.content_source import Likeness
 from serving.explorer import Propensity
 from serving.interests import Interests
@@ -24,6 +25,7 @@ class Decision:
     Attributes:
         state: what the store knows of the user; None: nothing, or it could not be asked.
         blended: what the online blend proposed; None: it is not there or untrained.
+        given: what the sources of a product team answered, by name.
         evidence: source name to its pieces of evidence. Empty where the blend filled the list.
         votes: source name to what it adds to each item it proposes; likewise.
         alike: items described like what the person took last, to their cosine. here: for somebody of whom nothing is known, items
@@ -45,6 +47,7 @@ class Decision:
     plan: Plan
     state: UserState | None = None
     blended: Blended | None = None
+    given: Mapping[str, OwnAnswer] = field(default_factory=dict)
     evidence: Mapping[str, Sequence[Evidence]] = field(default_factory=dict)
     votes: Votes = field(default_factory=dict)
     alike: Mapping[str, float] = field(default_factory=dict)

@@ -3,7 +3,7 @@
     {"request_id", "at": ms, "viewer", "query": what was asked, "surface": its settings, "answer": as it was given,
      "filters": [text], "constraints": [[name, text]], "history": [[item, type, ms]], "kept_away": [item], "refused": {item: rule},
      "blend": {"items": [...], "scores": [...], "sources": {name: {"rows": [...], "places": [...]}}, "features": {name: [...]}},
-     "votes": {source: {item: weight}}, "here": {item: share}}
+     "votes": {source: {item: weight}}, "here": {item: share}, "own_sources": {name: {"items": [...], "failure": reason}}}
 
 `rows` are places in `items`, which begin at 0; `places` those in the source's own list, which begin at 1.
 """
@@ -54,6 +54,7 @@ def record_of(decision: Decision, answer: Recommendations, refused: Mapping[str,
         "refused": refused,
         "votes": decision.votes,
         "here": decision.here,
+        "own_sources": {name: answer._asdict() for name, answer in decision.given.items()},
     }
     return record | ({"blend": _blend(decision.blended)} if decision.blended is not None else {})
 
@@ -115,7 +116,7 @@ def _placed(places: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
 def _features(sources: tuple[str, ...], values: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     """The features by name, standardised as the network saw them; those of published models by their names."""
     slots = [name for name in FEATURES if name.startswith("place_")]
-    named = dict(zip(slots, (f"place_{name}" for name in sources), strict=True))
+    named = dict(zip(slots, (f"place_{name}" for name in sources), strict=False))
     named |= {slot.removeprefix("place_"): new.removeprefix("place_") for slot, new in named.items() if "batch_" in slot}
     return {named.get(name, name): _rounded(row) for name, row in zip(FEATURES, values, strict=True)}
 

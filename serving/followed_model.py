@@ -30,6 +30,7 @@ class FollowedModel:
 
     Attributes:
         lock: held while the bank recommends: it has one working memory.
+        retired: the bank is being made, or has become, another version; whoever has waited for the lock looks.
         newest_ms: event time of the newest event it learnt. The moment to rank at: decay is by event time, and a stream that is
             read again after years is as fresh as a live one.
     """
@@ -41,6 +42,8 @@ class FollowedModel:
         self.contexts = contexts
         self.lock = Lock()
         bank.stand()
+        self.retired = False
+        self._holders = 0
         self.name = f"{NAME}@{version}"
         self.trained = bank.trained
         self.learnt = bank.learnt
@@ -55,6 +58,24 @@ class FollowedModel:
         """Rank once, so that no request waits for the compiler."""
         with self.lock:
             self.bank.recommend(History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64)), self.newest_ms, 1)
+
+    def hold(self) -> bool:
+        """Keep the bank this version until `release`, for one answer of several steps; False: it is retired. On the event loop."""
+        self._holders += 1  # first this, then the look: `retire`, in its thread, does the same the other way round
+        if self.retired:
+            self._holders -= 1
+        return not self.retired
+
+    def release(self) -> None:
+        """The answer is made."""
+        self._holders -= 1
+
+    def retire(self) -> bool:
+        """Let the bank become another version; False: somebody holds it, and it must stay."""
+        self.retired = True
+        if self._holders:
+            self.retired = False
+        return self.retired
 
     def knows(self, items: Sequence[str]) -> bool:
         """Whether any of the items was ever learnt."""

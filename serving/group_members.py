@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.user_blob import UserState
-from serving.blended import Blend, history_of, mixed, shares
+from serving.blended import Blend, Versions, history_of, mixed, shares
+from serving.candidates.fixed_blend import PERSONAL
 from serving.decision import Decision
-from serving.followed_model import FollowedModel
 from serving.interests import interests_of
 from serving.plan import Plan
 from serving.query import RecommendationQuery
 from serving.ranking.fusion import contributions, fuse
 from serving.reads import Reads
-from serving.recommend import PERSONAL, WHERE_THEY_ARE, Recommender
+from serving.recommend import Recommender
 from serving.sessions import Known
 
 F64 = NDArray[np.float64]
@@ -51,7 +52,7 @@ class Member:
         """What is proposed to them, best first. What they have had does not come at their own wish."""
         scores = self.own.blended.scores if self.own.blended else {}
         if scores and self.own.here:
-            scores = mixed(scores, self.own.here, WHERE_THEY_ARE)
+            scores = mixed(scores, self.own.here, self.own.plan.weight_of_context)
         out = self.own.interests.seen.union(scores)
         return scores | {item: score for item, score in fuse(self.own.votes).items() if item not in out}
 
@@ -81,18 +82,20 @@ class Members:
         self._blend = blend
 
     async def proposed(
-        self, queries: Sequence[RecommendationQuery], known: Sequence[Known], away: frozenset[str], plan: Plan
-    ) -> list[Member]:
+        self, queries: Sequence[RecommendationQuery], known: Sequence[Known], away: frozenset[str], plan: Plan,
+        versions: Versions | None,
+    ) -> list[Member]:  # fmt: skip
         """All members, with what the models propose to each.
 
         Args:
-            known: of each. away: items that the group must not see.
+            known: of each. away: items that the group must not see. versions: `held`; None: there are no models.
         """
         members = []
         for query, one in zip(queries, known, strict=True):
             interests = interests_of(query, one.state, plan.kept_away(one.state))
             interests = replace(interests, seen=interests.seen | away)
-            members.append(Member(one, away, await self._recommender.proposed(query, interests, plan, one)))
+            own = await self._recommender.proposed(query, interests, plan, one, versions=versions)
+            members.append(Member(one, away, own))
             await asyncio.sleep(0)  # other requests get their turn
         return members
 
@@ -105,39 +108,45 @@ class Members:
             interests = member.own.interests
             asked = replace(member.own, interests=replace(interests, seen=member.away))
             own = [(item, neighbours[item]) for item in interests.seeds if item in neighbours]
-            found.append(replace(member, own=replace(member.own, votes=self._recommender.voted(asked, own)[1])))
+            found.append(replace(member, own=replace(member.own, votes=self._recommender.fixed.voted(asked, own).votes)))
         return found
 
-    async def scores(self, members: Sequence[Member], items: Sequence[str], last: Mapping[str, float]) -> F64:
+    def held(self) -> AbstractContextManager[Versions | None]:
+        """The models of now, which all steps of one answer are made with."""
+        return self._blend.held()
+
+    async def scores(
+        self, members: Sequence[Member], items: Sequence[str], last: Mapping[str, float], versions: Versions | None
+    ) -> F64:
         """What each member would think of each item, float64[M, N]: comparable within a row alone. NaN: it must not come.
 
         Args:
             last: for items that nobody has anything to say of, in which order they come: larger first.
+            versions: those that were proposed with.
         """
-        rows = [await self._row(member, items, last) for member in members]
+        rows = [await self._row(member, items, last, versions) for member in members]
         return np.array(rows, np.float64).reshape(len(members), len(items))
 
-    async def _row(self, member: Member, items: Sequence[str], last: Mapping[str, float]) -> F64:
+    async def _row(self, member: Member, items: Sequence[str], last: Mapping[str, float], versions: Versions | None) -> F64:
         voted = fuse(member.own.votes)
         rest = np.array([voted.get(item, 0.0) + last.get(item, 0.0) for item in items])
-        model = self._blend.models.current
-        if member.own.blended is None or model is None:
+        if member.own.blended is None or versions is None:
             return rest
         # In a thread, one member at a time: other requests may want the models in between.
-        asked = asyncio.to_thread(_asked, self._blend, model, member, items)
+        asked = asyncio.to_thread(_asked, versions, member, items)
         scores = (await asked).astype(np.float64)
-        return _where_they_are(np.where(np.isneginf(scores), rest - _BELOW, scores), items, member.own.here)
+        return _where_they_are(np.where(np.isneginf(scores), rest - _BELOW, scores), items, member.own)
 
 
-def _asked(blend: Blend, model: FollowedModel, member: Member, items: Sequence[str]) -> NDArray[np.float32]:
+def _asked(versions: Versions, member: Member, items: Sequence[str]) -> NDArray[np.float32]:
     """The blend's scores for one member. What is new to them has the score of their own list; only what they have had is asked for
     apart, as something that may come again: beside it the rest would be scored otherwise than the models learnt to.
     """
-    state, interests = member.known.state, member.own.interests
+    state, interests, (model, sources) = member.known.state, member.own.interests, versions
     moment = max(model.newest_ms, state.newest if state else 0)
     history = history_of(member.own.query, interests, state, moment)
     session = None if interests.page else member.known.session
-    bank, sources = model.bank, blend.published.current
+    bank = model.bank
     with model.lock:
         said = sources.ask(history, moment, bank.items, session) if sources else None
         scores = bank.scores(items, history, moment, interests.seen, said, interests.again)
@@ -147,10 +156,11 @@ def _asked(blend: Blend, model: FollowedModel, member: Member, items: Sequence[s
         return scores
 
 
-def _where_they_are(scores: F64, items: Sequence[str], here: Mapping[str, float]) -> F64:
+def _where_they_are(scores: F64, items: Sequence[str], own: Decision) -> F64:
     """For somebody of whom nothing is known, what is popular where they are counts as much as it does for one person alone."""
+    here, share = own.here, own.plan.weight_of_context
     if not here or not len(scores):
         return scores
     popular = np.array([here.get(item, 0.0) for item in items])
     known = np.where(np.isnan(scores), -np.inf, scores).astype(np.float32)
-    return np.where(np.isnan(scores), np.nan, (1 - WHERE_THEY_ARE) * shares(known) + WHERE_THEY_ARE * popular)
+    return np.where(np.isnan(scores), np.nan, (1 - share) * shares(known) + share * popular)

@@ -79,9 +79,11 @@ class GroupRecommender:
         known = await self._recommender.hydration.people(query.user_ids, reads)
         states = [one.state or UserState() for one in known]
         away = kept_from_all(states, plan)
-        members = await self._members.proposed([query.of(user_id) for user_id in query.user_ids], known, away, plan)
-        members, candidates, last = await self._candidates(members, away, shared_state(states), plan, reads)
-        scores = await self._members.scores(members, candidates, last)
+        asked = [query.of(user_id) for user_id in query.user_ids]
+        with self._members.held() as versions:
+            members = await self._members.proposed(asked, known, away, plan, versions)
+            members, candidates, last = await self._candidates(members, away, shared_state(states), plan, reads)
+            scores = await self._members.scores(members, candidates, last, versions)
         decision = self._ordered(query, plan, members, candidates, scores)
         decision = await self._steered(decision, shared_state(states), reads)
         return replace(decision, degraded=self._degraded(decision, reads), round_trips=reads.round_trips)

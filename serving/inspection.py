@@ -162,7 +162,8 @@ def _of_blend(record: Record) -> list[Candidate]:
         for n, (item, score, said) in enumerate(zip(blend["items"], scores, sources, strict=True), 1)
     ]
     for n, one in enumerate(found if "features" in blend else ()):
-        one["features"] = {name: row[n] for name, row in blend["features"].items()}
+        # Of an item that another source brought along the record has none.
+        one["features"] = {name: row[n] for name, row in blend["features"].items() if row[n] is not None}
     return found
 
 

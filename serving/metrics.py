@@ -39,6 +39,13 @@ class Metrics:
         self.impressions = Counter("freshet_impressions", "Impressions, by outcome", ["outcome"], registry=registry)
         self.decisions = Counter("freshet_decisions", "Records of decisions, by outcome", ["outcome"], registry=registry)
         self.surfaces_refused = Counter("freshet_surfaces_refused", "Changed surfaces files that were wrong", registry=registry)
+        self.source_seconds = Histogram(
+            "freshet_source_seconds", "Time that a product team's source took", ["source"], buckets=_SECONDS, registry=registry
+        )
+        self.source_failures = Counter(
+            "freshet_source_failures", "Questions to such a source without an answer, by reason", ["source", "reason"],
+            registry=registry,
+        )  # fmt: skip
         self.refused = Counter("freshet_refused", "Requests that the gate refused, by reason", ["reason"], registry=registry)
         self.limited_alone = Counter(
             "freshet_limited_alone", "Requests counted against a limit by this process alone: Redis was away", registry=registry

@@ -117,6 +117,8 @@ class ModelReplica:
         if index.origin != self._origin:
             raise InvalidSettings(f"the models are of {index.origin!r}, this process has {self._origin!r}")
         spare, self._spare = self._in_line(self._spare, index), None  # half brought up, it would be no good
+        if spare is not None and not spare.model.retire():
+            spare = None  # an answer is still being made with it
         bank = spare.model.bank if spare else self._new_bank()
         with spare.model.lock if spare else nullcontext():  # a request in a thread may still rank with it
             bring_up(bank, spare.index if spare else None, index, self._pages.state)

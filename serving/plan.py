@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from serving.wishes import constraints_of
 
 _SOME: Final = 200  # as many as are reranked
 _MANY: Final = 1000
+WHERE_THEY_ARE: Final = 2 / 3  # built in, see `Plan.weight_of_context`
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Plan:
         filters: all must hold. constraints: name and filter, most important first.
         diversity: [0, 1]. explore: how much, see `Exploration.amount`; 0: not at all.
         request_id: what chance is drawn from. now_ms: the moment of ages and resurfacing.
+        own: sources of a product team that are asked, to their weights.
     """
 
     k: int
@@ -45,6 +47,7 @@ class Plan:
     explore: float = 0.0
     request_id: str = ""
     now_ms: int = 0
+    own: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def wanted(self) -> int:
@@ -58,10 +61,15 @@ class Plan:
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The weight of each source of the fixed blend."""
+        """The weight of each source of the fixed blend, with those of a product team."""
         if self.plain:
             return WEIGHTS
-        return {name: weight * getattr(self.surface.sources, name) for name, weight in WEIGHTS.items()}
+        return {name: weight * getattr(self.surface.sources, name) for name, weight in WEIGHTS.items()} | dict(self.own)
+
+    @property
+    def weight_of_context(self) -> float:
+        """What is popular in the request's contexts against what the blend thinks, for somebody of whom nothing else is known."""
+        return min(1.0, WHERE_THEY_ARE * self.surface.sources.context)
 
     @property
     def exploration(self) -> Exploration:
@@ -103,6 +111,7 @@ def plan_of(query: RecommendationQuery, surfaces: Surfaces = NO_SURFACES, reques
         tuple(map(compiled, filters_of(query, surface))),
         tuple((one.name, compiled(one.filter)) for one in wishes_of(query, surface)),
         diversity, explore, request_id, now_ms,
+        {own: surfaces.sources[own].weight * factor for own, factor in surface.sources.own.items() if factor},
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.timestamps import format_timestamp
@@ -22,6 +23,7 @@ from serving.ranking.reasons import (
     popular_where,
     shares,
     similar_to,
+    suggested_by,
 )
 from serving.sessions import visitor
 from serving.shelf import Shelf
@@ -123,14 +125,21 @@ def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) 
         reason = popular_where(contexts_of(decision.query.context))
     elif decision.blended is not None and item in decision.blended:
         sources = decision.blended.sources(item)
-        reason = _blended_reason(decision, decision.blended, shelf, next(iter(sources)), item)
+        own = _suggested(decision, sources)
+        reason = own or _blended_reason(decision, decision.blended, shelf, next(iter(sources)), item)
     else:
         sources = {name: part * decision.tail for name, part in contributions(decision.votes, item).items()}
-        reason = _reason(decision, shelf, next(iter(sources)), item)
+        reason = _suggested(decision, sources) or _reason(decision, shelf, next(iter(sources)), item)
     place = _titled({"item_id": item, "rank": rank, "score": score, "sources": sources, "reason": reason}, shelf)
     if item in decision.propensities:
         place["propensity"] = decision.propensities[item].inclusion
     return place
+
+
+def _suggested(decision: Decision, sources: Mapping[str, float]) -> str | None:
+    """What a product team's own source goes by, where it says most for the item."""
+    first = next(iter(sources))
+    return suggested_by(first) if first in decision.given else None
 
 
 def _titled(item: RecommendedItem, shelf: Shelf) -> RecommendedItem:
@@ -202,6 +211,8 @@ def _explanation(decision: Decision) -> dict[str, Any]:
             "constraints": [name for name, _ in decision.plan.constraints], "relaxed": list(decision.relaxed),
             "pinned": sorted(decision.pinned),
         }  # fmt: skip
+    if decision.given:
+        told["own_sources"] = {name: {"items": len(one.items), "failure": one.failure} for name, one in decision.given.items()}
     if decision.blended is not None:
         told["blend"] = {"candidates": len(decision.blended.scores), "proposed": decision.blended.counts()}
     return told

@@ -68,10 +68,11 @@ class Ranker:
         """All items in order. Never fails for lack of a store, of models or of events; at most two round trips."""
         reads = Reads(self._store)
         known = together(await self._recommender.hydration.people(identities(query.user_id, query.session_id), reads))
-        members = await self._members.proposed([query.asked], [known], frozenset(), Plan(1))
-        if members[0].own.blended is None:
-            members = await self._members.voted(members, reads)
-        (row,) = await self._members.scores(members, query.items, {})
+        with self._members.held() as versions:
+            members = await self._members.proposed([query.asked], [known], frozenset(), Plan(1), versions)
+            if members[0].own.blended is None:
+                members = await self._members.voted(members, reads)
+            (row,) = await self._members.scores(members, query.items, {}, versions)
         scores = _scores(members[0], row)
         order = np.argsort(-scores, kind="stable").tolist()
         degraded = self._degraded(query, members[0].state is not None, members[0].personal, reads)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from typing import Final
 
-from feature_store.item_blob import Neighbours
-from serving.blended import Blend, mixed
+from serving.blended import Blend, Versions, mixed
+from serving.candidates.answer import OwnAnswer
+from serving.candidates.fixed_blend import PERSONAL, POOL, FixedBlend
+from serving.candidates.joining import Wishes, wishes_of
+from serving.candidates.own import OwnSources
+from serving.candidates.source import Asked, Input
+from serving.candidates.sources import Unheard
 from serving.content_source import ContentSource, Likeness
 from serving.decision import Decision, Votes
 from serving.guarded_store import GuardedStore
@@ -16,10 +20,7 @@ from serving.hydration import Hydration
 from serving.interests import Interests, interests_of
 from serving.plan import Plan
 from serving.query import RecommendationQuery
-from serving.ranking.affinity import affinity, strongest_categories
-from serving.ranking.covisitation import covisitation
-from serving.ranking.evidence import Evidence, ranked, total
-from serving.ranking.fusion import contributions, fuse, votes
+from serving.ranking.fusion import contributions, fuse
 from serving.ranking.newcomers import with_newcomers
 from serving.reads import Reads
 from serving.sessions import Known, identities, together
@@ -28,23 +29,26 @@ from serving.situation import contexts_of
 from serving.steering import Steering
 from serving.trending_lists import TrendingLists
 
-Pieces = Mapping[str, Sequence[Evidence]]
-
-WHERE_THEY_ARE: Final = 2 / 3  # weight of what is popular in the request's contexts, for somebody of whom nothing else is known
-POOL: Final = 100  # items that each source proposes, and as many more as the query wants
+Given = Mapping[str, OwnAnswer]
+_NOTHING: Final[Given] = {}
+_NO_WISHES: Final = Wishes()
 _ALIKE: Final = 500  # items looked through for those that nobody has taken yet
-PERSONAL: Final = ("covisitation", "affinity", "content")
 
 
 class Recommender:
     """Decides what to show. Everything it needs beyond two reads (one, where the blend is trained) is already in the process."""
 
-    def __init__(self, store: GuardedStore, lists: TrendingLists, shelf: Shelf, blend: Blend, content: ContentSource) -> None:
+    def __init__(
+        self, store: GuardedStore, lists: TrendingLists, shelf: Shelf, blend: Blend, content: ContentSource, own: OwnSources
+    ) -> None:
         self._store = store
         self._lists = lists
         self._shelf = shelf
         self._blend = blend
         self._content = content
+        self._own = own
+        self._unheard = Unheard(blend.unheard_of)
+        self.fixed = FixedBlend(lists, shelf)
         self.hydration = Hydration(lists, blend.published)
         self.steering = Steering(shelf, lists)
 
@@ -55,10 +59,10 @@ class Recommender:
             plan: how the list is made; None: nothing is steered.
         """
         plan = plan or Plan(query.k)
-        reads = Reads(self._store)
+        reads, own = Reads(self._store), self._own.ask(query, plan)
         known = together(await self.hydration.people(identities(query.user_id, query.session_id), reads))
         interests = interests_of(query, known.state, plan.kept_away(known.state))
-        decision = self._from_blend(await self.proposed(query, interests, plan, known))
+        decision = self._from_blend(await self.proposed(query, interests, plan, known, await own.answers() if plan.own else {}))
         if not self.steering.enough(plan, known.state, decision.chosen):
             decision = await self._filled(decision, reads)
         decision = self._with_newcomers(decision) if plan.plain else await self._steered(decision, reads)
@@ -66,19 +70,27 @@ class Recommender:
         degraded = self._degraded(decision, reads)
         return replace(decision, likeness=likeness, led_by=led_by, degraded=degraded, round_trips=reads.round_trips)
 
-    async def proposed(self, query: RecommendationQuery, interests: Interests, plan: Plan, known: Known) -> Decision:
+    async def proposed(
+        self, query: RecommendationQuery, interests: Interests, plan: Plan, known: Known, given: Given = _NOTHING,
+        versions: Versions | None = None,
+    ) -> Decision:  # fmt: skip
         """What the models and the catalogue have for somebody; nothing is chosen yet.
 
         Args:
             known: what the store knows of the person, the same as `interests` are made of.
+            given: what the sources of a product team answered. versions: of the models, held; None: those of now.
         """
+        sources = plan.surface.sources
         alike = self._content.candidates(interests.seeds, _ALIKE, interests.seen)
-        here = {} if interests.seeds else self._blend.popular_where(contexts_of(query.context), POOL + query.k)
-        asked = plan.surface.sources.blend
-        blended = await self._blend.propose(query, interests, known.state, known.session) if asked else None
+        nothing_known = sources.context and not interests.seeds
+        here = self._blend.popular_where(contexts_of(query.context), POOL + query.k) if nothing_known else {}
+        wishes = _NO_WISHES if plan.plain else wishes_of(query, interests, plan, given)
+        blended = None
+        if sources.blend:
+            blended = await self._blend.propose(query, interests, known.state, known.session, wishes, versions)
         if blended is not None and alike and not (blended.personal or blended.remembered):
             blended = None  # it knows nothing that they took: what is described like it says more
-        return Decision(query, interests, plan, known.state, blended, alike=alike, here=here)
+        return Decision(query, interests, plan, known.state, blended, given, alike=alike, here=here)
 
     def _from_blend(self, decision: Decision) -> Decision:
         """The decision with the blend's best that are asked for and may be shown, as many as the list is made of.
@@ -88,20 +100,20 @@ class Recommender:
         blended, here, allowed = decision.blended, decision.here, decision.allowed
         if blended is None:
             return decision
-        scores = mixed(blended.scores, here, WHERE_THEY_ARE) if here else blended.scores
+        scores = mixed(blended.scores, here, decision.plan.weight_of_context) if here else blended.scores
         asked_for = ((item, score) for item, score in scores.items() if allowed is None or item in allowed)
         chosen, withheld = self._available(asked_for, decision.plan.wanted, decision)
         return replace(decision, chosen=chosen, withheld=withheld, dropped={"unavailable": len(withheld)})
 
-    def _newcomers(self, decision: Decision, chosen: Container[str] = ()) -> Iterator[str]:
+    def _newcomers(self, decision: Decision, chosen: frozenset[str] = frozenset()) -> Iterator[str]:
         """What is described like what the person took, may be shown and has no events yet, without what is chosen already."""
-        allowed, may_show = decision.allowed, self.steering.gate(decision.plan, decision.state)
-        fitting = (item for item in decision.alike if item not in chosen and (allowed is None or item in allowed))
-        return (item for item in self._blend.unheard_of(fitting) if may_show(item))
+        asked = Asked(decision.interests, POOL, chosen, decision.query.candidates, alike=decision.alike)
+        may_show = self.steering.gate(decision.plan, decision.state)
+        return filter(may_show, self._unheard.candidates(asked).items)
 
     def _with_newcomers(self, decision: Decision) -> Decision:
         """The decision with a few places for newcomers."""
-        chosen = {item for item, _ in decision.chosen}
+        chosen = frozenset(item for item, _ in decision.chosen)
         places = with_newcomers(decision.chosen, self._newcomers(decision, chosen), decision.query.k)
         return replace(decision, chosen=places, newcomers=frozenset(item for item, _ in places) - chosen)
 
@@ -124,12 +136,13 @@ class Recommender:
     async def _filled(self, decision: Decision, reads: Reads) -> Decision:
         """The decision with the rest of the list from the fixed blend of other sources: all of it where there is no online one."""
         interests, first = decision.interests, decision.chosen
-        neighbours = await self.hydration.neighbours(list(interests.seeds), reads)
-        evidence, proposed, seen = self.voted(decision, neighbours)
+        asked_for = list(interests.seeds) if Input.NEIGHBOURS in self.fixed.reads(decision.plan.weights) else []
+        neighbours = await self.hydration.neighbours(asked_for, reads)
+        evidence, proposed, seen = self.fixed.voted(decision, neighbours)
         wanted = decision.plan.wanted - len(first)
         chosen, withheld = self._available(iter(fuse(proposed).items()), wanted, decision)
         if not self.steering.enough(decision.plan, decision.state, [*first, *chosen]):
-            proposed["catalogue"] = self._filler(proposed, decision, interests.seen.union(item for item, _ in first))
+            proposed["catalogue"] = self.fixed.filler(decision, proposed)
             chosen, withheld = self._available(iter(fuse(proposed).items()), wanted, decision)
         tail = first[-1][1] if first else 1.0
         withheld = [*decision.withheld, *withheld]
@@ -138,52 +151,6 @@ class Recommender:
             decision, evidence=evidence, votes=proposed, chosen=[*first, *behind], tail=tail, withheld=withheld,
             dropped={"seen": seen, "unavailable": len(withheld)},
         )  # fmt: skip
-
-    def voted(self, decision: Decision, neighbours: Sequence[tuple[str, Neighbours]]) -> tuple[Pieces, Votes, int]:
-        """The fixed blend's evidence for one person, what it adds to the items that are not chosen yet, and how much of what it
-        speaks for they have had.
-
-        Args:
-            neighbours: of those of the person's seeds that have any.
-        """
-        evidence = {"covisitation": covisitation(neighbours), "affinity": self._affinity(decision.interests)}
-        return evidence, *self._votes(evidence, decision, frozenset(item for item, _ in decision.chosen))
-
-    def _affinity(self, interests: Interests) -> list[Evidence]:
-        shares = strongest_categories(interests.affinities)
-        return affinity(shares, {name: self._lists.category(name).best for name in shares})
-
-    def _votes(self, evidence: Mapping[str, Sequence[Evidence]], decision: Decision, chosen: frozenset[str]) -> tuple[Votes, int]:
-        """What each source proposes of what the query allows and the person has not had, weighted; and how much they have had.
-
-        What is described alike has a voice where nothing else personal has one.
-        """
-        interests, allowed, weights = decision.interests, decision.allowed, decision.plan.weights
-        limit = POOL + decision.plan.reach
-        proposed: Votes = {}
-        dropped = 0
-        for name, pieces in evidence.items():
-            if not weights[name]:
-                continue
-            scores = total(pieces)
-            dropped += sum(scores.pop(item, None) is not None for item in interests.seen)
-            scores = {item: score for item, score in scores.items() if item not in chosen and (allowed is None or item in allowed)}
-            proposed[name] = votes(ranked(scores, limit), weights[name])
-        out = interests.seen | chosen
-        if not any(proposed.values()) and weights["content"]:
-            alike = (item for item in decision.alike if item not in out and (allowed is None or item in allowed))
-            proposed["content"] = votes(list(islice(alike, limit)), weights["content"])
-        popular = dict.fromkeys([*decision.here, *self._lists.overall().best] if weights["trending"] else ())
-        trending = (item for item in popular if item not in out and (allowed is None or item in allowed))
-        proposed["trending"] = votes(list(islice(trending, limit)), weights["trending"])
-        return proposed, dropped
-
-    def _filler(self, proposed: Votes, decision: Decision, out: frozenset[str]) -> dict[str, float]:
-        """The last resort: what was asked for, or the newest of the catalogue; only what no other source proposes."""
-        asked_for, weight = decision.query.candidates, decision.plan.weights["catalogue"]
-        rest = self._shelf.newest if asked_for is None else dict.fromkeys(asked_for)
-        known = out.union(*proposed.values())
-        return votes([item for item in rest if item not in known], weight) if weight else {}
 
     def _available(
         self, best_first: Iterator[tuple[str, float]], k: int, decision: Decision

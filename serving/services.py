@@ -23,6 +23,7 @@ from schemas.settings import Settings
 from serving.answers import Readiness
 from serving.background import Background, Heartbeats
 from serving.blended import Blend
+from serving.candidates.own import OwnSources
 from serving.content_source import ContentSource
 from serving.decision_log import DecisionLog
 from serving.event_log import AbsentLog, EventLog, KafkaLog
@@ -169,7 +170,8 @@ def assemble(
     versions = VersionFollower(settings.models, settings.batch_models, searchable, BankSources)
     blend = Blend(models, versions)
     content = ContentSource(catalogue)
-    recommender = Recommender(guarded, lists, shelf, blend, content)
+    own = OwnSources(settings.allowed_hosts, settings.tokens_by_source, metrics)
+    recommender = Recommender(guarded, lists, shelf, blend, content, own)
     members = Members(recommender, blend)
     return Services(
         settings=settings,
@@ -193,7 +195,7 @@ def assemble(
         lookups=Lookups(guarded, lists, shelf, content, models),
         metrics=metrics,
         limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
-        surfaces=SurfaceWatch(settings.surfaces, metrics),
+        surfaces=SurfaceWatch(settings.surfaces, metrics, own),
         clock=clock,
     )
 

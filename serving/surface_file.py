@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from schemas.errors import InvalidSettings
+from serving.surface_parts import Keys
 from serving.surfaces import Surfaces
 
 MAX_CHARACTERS: Final = 64 * 1024
@@ -19,7 +20,8 @@ _TAG: Final = "tag:yaml.org,2002:"
 _CONVERTED: Final = frozenset({"int", "float", "bool", "null"})
 _TAGS: Final = _CONVERTED | {"map", "seq", "str", "timestamp"}
 _NOT_KNOWN: Final = "extra_forbidden"
-Keys = tuple[str | int, ...]
+_KEY: Final = "[key]"  # what pydantic adds where the name is wrong and not the value
+Check = Callable[[Surfaces], Iterable[tuple[Keys, str]]]
 
 
 class Fault(NamedTuple):
@@ -45,8 +47,11 @@ class InvalidSurfaces(InvalidSettings):
         self.faults = faults
 
 
-def read_surfaces(path: Path) -> Surfaces:
+def read_surfaces(path: Path, check: Check = Surfaces.faults) -> Surfaces:
     """The surfaces of a file.
+
+    Args:
+        check: see `parse_surfaces`.
 
     Raises:
         InvalidSurfaces: every fault that was found, with its line.
@@ -56,11 +61,14 @@ def read_surfaces(path: Path) -> Surfaces:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"the surfaces file cannot be read: {error}") from error
-    return parse_surfaces(text)
+    return parse_surfaces(text, check)
 
 
-def parse_surfaces(text: str) -> Surfaces:
+def parse_surfaces(text: str, check: Check = Surfaces.faults) -> Surfaces:
     """The surfaces that a YAML text describes. Nothing but plain YAML is read: no tags, no objects; its size is bounded.
+
+    Args:
+        check: what else is wrong with it, and under which names.
 
     Raises:
         InvalidSurfaces: every fault that was found, with its line.
@@ -73,9 +81,13 @@ def parse_surfaces(text: str) -> Surfaces:
     reading = _Reading(text)
     content = reading.content()
     try:
-        return Surfaces.model_validate(content)
+        found = Surfaces.model_validate(content)
     except ValidationError as error:
         raise InvalidSurfaces(sorted(reading.faults(error))) from error
+    faults = sorted(reading.fault(where, message) for where, message in check(found))
+    if faults:
+        raise InvalidSurfaces(faults)
+    return found
 
 
 class _Reading:
@@ -105,16 +117,20 @@ class _Reading:
     def faults(self, error: ValidationError) -> Iterator[Fault]:
         """What pydantic found, with lines."""
         for fault in error.errors(include_url=False, include_context=False):
-            known = next(fault["loc"][:end] for end in range(len(fault["loc"]), -1, -1) if fault["loc"][:end] in self._lines)
             message = "is not known here" if fault["type"] == _NOT_KNOWN else fault["msg"].removeprefix("Value error, ")
-            yield Fault(self._lines[known], ".".join(map(str, fault["loc"])), message)
+            yield self.fault(tuple(part for part in fault["loc"] if part != _KEY), message)
+
+    def fault(self, where: Keys, message: str) -> Fault:
+        """A fault with the line of the innermost name that the text has."""
+        known = next(where[:end] for end in range(len(where), -1, -1) if where[:end] in self._lines)
+        return Fault(self._lines[known], ".".join(map(str, where)), message)
 
     def _value(self, loader: Any, node: Any, path: Keys) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES or len(path) > _MAX_DEPTH:
-            raise self._fault(node, path, f"more than {_MAX_NODES} values, or deeper than {_MAX_DEPTH}")
+            raise self._refusal(node, path, f"more than {_MAX_NODES} values, or deeper than {_MAX_DEPTH}")
         if node.tag.removeprefix(_TAG) not in _TAGS:
-            raise self._fault(node, path, f"the tag {node.tag} is not taken")
+            raise self._refusal(node, path, f"the tag {node.tag} is not taken")
         self._lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, part, (*path, at)) for at, part in enumerate(node.value)]
@@ -126,13 +142,13 @@ class _Reading:
         found: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self._fault(key, path, "a name must be a text")
+                raise self._refusal(key, path, "a name must be a text")
             inner = (*path, key.value)
             if key.value in found:
-                raise self._fault(key, inner, "stands there twice")
+                raise self._refusal(key, inner, "stands there twice")
             self._lines[inner] = key.start_mark.line + 1
             found[key.value] = self._value(loader, value, inner)
         return found
 
-    def _fault(self, node: Any, path: Keys, message: str) -> InvalidSurfaces:
+    def _refusal(self, node: Any, path: Keys, message: str) -> InvalidSurfaces:
         return InvalidSurfaces([Fault(node.start_mark.line + 1, ".".join(map(str, path)), message)])

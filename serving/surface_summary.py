@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from serving.filters.attributes import ANY, type_of
 from serving.filters.parser import parse, parse_attribute
 from serving.filters.syntax import AllOf, AnyOf, Attribute, Comparison, Condition, Membership, Not, Truth
+from serving.surface_sources import OwnSource
 from serving.surfaces import BUILT_IN, Surface
 
 _DAY_MS, _HOUR_MS, _MINUTE_MS = 86_400_000, 3_600_000, 60_000
@@ -21,6 +22,16 @@ def summary(surface: Surface) -> list[str]:
     return [*_candidates(surface), *_order(surface), *_chance(surface)] or ["as built in"]
 
 
+def told(name: str, source: OwnSource) -> str:
+    """An own source in words.
+
+    >>> told("editors", OwnSource(url="https://shop.example/picks", timeout_ms=40))
+    'own source editors: POST https://shop.example/picks, within 40 ms, the best 100, weight 1'
+    """
+    how = f"POST {source.url}" if source.url else f"calls {source.python}"
+    return f"own source {name}: {how}, within {source.timeout_ms} ms, the best {source.max_items}, weight {source.weight:g}"
+
+
 def custom_attributes(surface: Surface) -> list[str]:
     """The attributes that it expects in `attributes` of the catalogue's records: where one is misspelt, it is among them."""
     texts = [surface.filter, *(one.filter for one in surface.constraints), *(boost.when for boost in surface.boosts)]
@@ -32,8 +43,12 @@ def custom_attributes(surface: Surface) -> list[str]:
 
 def _candidates(surface: Surface) -> Iterator[str]:
     for name, value in surface.sources:
-        if value != getattr(BUILT_IN.sources, name):
-            yield f"source {name}: {'on' if value is True else 'off' if not value else f'{value:g} times its weight'}"
+        if not isinstance(value, Mapping) and value != getattr(BUILT_IN.sources, name):
+            yield f"source {name}: {_switched(value)}"
+    for name in sorted(surface.sources.silent):
+        yield f"source {name} of the online blend: proposes nothing"
+    for name, value in surface.sources.own.items():
+        yield f"own source {name}: {_switched(value)}"
     for what, period in surface.exclude:
         if period is not None:
             yield f"{what} items: {'shown again at once' if period == 0 else f'shown again after {_told(period)}'}"
@@ -68,6 +83,10 @@ def _chance(surface: Surface) -> Iterator[str]:
     if how:
         few = f", items with fewer than {how.few} impressions" if how.method == "thompson" else ""
         yield f"exploration by {how.method}: {how.amount:g} unless the request says otherwise, the best {how.pool} items{few}"
+
+
+def _switched(value: float) -> str:
+    return "on" if value is True else "off" if not value else f"{value:g} times its weight"
 
 
 def _targets(targets: object) -> str:

@@ -6,11 +6,11 @@ Everything left out is as it is without a file. The attributes' descriptions are
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.ids import Id
@@ -18,6 +18,8 @@ from serving.filters.compiled import compiled
 from serving.filters.errors import InvalidFilter
 from serving.filters.parser import parse_attribute
 from serving.filters.tokens import MAX_LENGTH
+from serving.surface_parts import Keys, Name, Part
+from serving.surface_sources import ONLINE, OwnName, OwnSource, Sources
 
 DEFAULT: Final = "default"
 _UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -51,29 +53,9 @@ def _milliseconds(value: object) -> object:
     return int(found[1]) * _UNITS[found[2]]
 
 
-Filter = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_filter)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Filter = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_filter)]
 Period = Annotated[int | None, BeforeValidator(_milliseconds)]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-class Part(BaseModel):
-    """A part of a surface: unchanging, without unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sources(Part):
-    """Where candidates come from. blend, newcomers: on or off. The others: times their built-in weight; 0 or false: off."""
-
-    blend: bool = True
-    newcomers: bool = True
-    covisitation: Weight = 1.0
-    affinity: Weight = 1.0
-    content: Weight = 1.0
-    trending: Weight = 1.0
-    catalogue: Weight = 1.0
 
 
 class Constraint(Part):
@@ -185,9 +167,18 @@ BUILT_IN: Final = Surface()
 
 
 class Surfaces(Part):
-    """The file: surfaces by name. `default` is for requests that name none of the others."""
+    """The file: surfaces by name, `default` for requests that name none of the others; and the sources that a product team has."""
 
     surfaces: Mapping[Name, Surface] = Field(max_length=200)
+    sources: Mapping[OwnName, OwnSource] = Field(default_factory=dict, max_length=20)
+
+    def faults(self) -> Iterator[tuple[Keys, str]]:
+        """What does not fit together, and where it stands."""
+        for name in sorted(self.sources.keys() & {*Sources.model_fields, *ONLINE, "pinned"}):
+            yield ("sources", name), "a source of Freshet has that name"
+        for name, surface in self.surfaces.items():
+            for own in surface.sources.own.keys() - self.sources.keys():
+                yield ("surfaces", name, "sources", "own", own), "is none of the file's own sources"
 
     @cached_property
     def samples(self) -> bool:

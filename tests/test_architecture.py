@@ -36,7 +36,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
 }
 CLIENT_NEEDS = {"httpx"}  # and the standard library
 BESIDE = ("tests", "benchmarks", "examples")  # may import everything, nobody imports them
-SERVERS = {"kafka", "aiokafka", "confluent_kafka", "faust", "redis", "fastapi", "starlette", "uvicorn", "httpx", "requests"}
+SERVERS = {
+    "kafka", "aiokafka", "aiohttp", "confluent_kafka", "faust", "redis", "fastapi", "starlette", "uvicorn", "httpx", "requests",
+}  # fmt: skip
 SYSTEM = {"os", "socket", "subprocess", "time", "asyncio", "threading", "random", "secrets"}
 CLOCKS = {"now", "utcnow", "today", "date.today"}  # of datetime, with or without the module before it
 UNSEEDED = re.compile(r"(np|numpy)\.random\.(?!default_rng$|default_rng\([^)]|Generator)")
@@ -270,13 +272,14 @@ def compose_services() -> dict[str, Any]:
 def test_compose_hands_every_setting_to_the_containers() -> None:
     services = compose_services()
     only_outside = {"home", "data", "api_host", "api_port"}
-    only_api = {f"{PREFIX}{name}" for name in ("API_KEYS", "API_KEYS_FILE", "RATE_LIMIT", "RATE_BURST", "CORS_ORIGINS")}
+    of_api = ("API_KEYS", "API_KEYS_FILE", "SOURCE_HOSTS", "SOURCE_TOKENS", "RATE_LIMIT", "RATE_BURST", "CORS_ORIGINS")
+    only_api = {f"{PREFIX}{name}" for name in of_api}
     wanted = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields.keys() - only_outside}
     assert wanted <= services["api"]["environment"].keys()
     for service in ("topics", "worker"):
         given = services[service]["environment"].keys()
         assert wanted - only_api <= given, service
-        assert not any(name.endswith(("_KEYS", "_KEYS_FILE")) for name in given), "keys go where they are asked for"
+        assert not any(name.endswith(("_KEYS", "_KEYS_FILE", "_TOKENS")) for name in given), "keys go where they are asked for"
 
 
 def test_compose_and_native_stack_run_the_same_kafka() -> None:

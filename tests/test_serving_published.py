@@ -17,6 +17,7 @@ from schemas.errors import InvalidSettings
 from schemas.settings import Settings
 from serving.query import RecommendationQuery
 from serving.services import Services
+from serving.surface_file import parse_surfaces
 from stream_workers.models.deep.item_weights import ItemWeights
 from stream_workers.models.online.columns import History
 from tests.learned_world import COMEDY, HORROR, MINUTE, learned
@@ -121,6 +122,18 @@ async def test_two_models_are_both_asked(tmp_path: Path) -> None:
     answer = await ask(world, services)
     assert answer["models"]["batch"] == "+".join(names)
     assert {"ease", "ials"} <= {name for item in answer["items"] for name in item["sources"]}
+
+
+async def test_a_surface_silences_a_published_model(tmp_path: Path) -> None:
+    """It proposes nothing; what it says of others' candidates stays among the blend's features, so it is still named."""
+    world, _ = learned()
+    services = await services_of(world, tmp_path)
+    version = publish_pairs(tmp_path, 1)
+    services.blend.published.refresh()
+    services.surfaces.current = parse_surfaces("surfaces: {default: {sources: {published: {ease: off}}}}")
+    answer = await ask(world, services)
+    assert answer["models"]["batch"] == f"ease@{version}"
+    assert answer["items"] and not any("ease" in item["sources"] for item in answer["items"])
 
 
 def test_more_than_two_sources_are_refused_at_start() -> None:

@@ -12,11 +12,13 @@ from ops.cli import app
 from schemas.errors import InvalidSettings
 from schemas.settings import Settings
 from serving.app import create_app
+from serving.candidates.own import OwnSources
 from serving.metrics import Metrics
 from serving.surface_file import MAX_CHARACTERS, InvalidSurfaces, parse_surfaces
+from serving.surface_sources import Sources
 from serving.surface_summary import custom_attributes, summary
 from serving.surface_watch import SurfaceWatch
-from serving.surfaces import BUILT_IN, NO_SURFACES
+from serving.surfaces import BUILT_IN, NO_SURFACES, Surface
 from tests.test_serving_world import SETTINGS, cinema, ids
 
 WHOLE = """
@@ -112,7 +114,7 @@ def test_a_wrong_file_stops_the_start(tmp_path: Path) -> None:
 def test_a_changed_file_is_put_in_force_and_a_broken_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file, metrics = tmp_path / "surfaces.yaml", Metrics()
     file.write_text("surfaces: {home: {novelty: 0.1}}")
-    watch = SurfaceWatch(file, metrics)
+    watch = SurfaceWatch(file, metrics, OwnSources((), {}, metrics))
     assert not watch.refresh()
     rewrite(file, "surfaces: {home: {novelty: 0.25}}")
     assert watch.refresh()
@@ -184,6 +186,13 @@ def test_every_setting_of_a_surface_shows_in_its_summary() -> None:
     for name in type(whole).model_fields:
         without = whole.model_copy(update={name: getattr(BUILT_IN, name)})
         assert len(summary(without)) < len(summary(whole)), name
+
+
+def test_every_switch_of_a_source_shows_in_its_summary() -> None:
+    for name, others in Sources.model_fields.items():
+        value = {"online": {"session_knn": False}, "published": {"ease": False}, "own": {"editors": 0.5}}.get(name, False)
+        (line,) = summary(Surface(sources=Sources.model_validate({name: value})))
+        assert others is not None and (name if value is False else next(iter(value))) in line
 
 
 def test_the_page_shows_a_file_and_what_the_command_says_of_it(tmp_path: Path) -> None:

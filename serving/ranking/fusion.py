@@ -46,6 +46,24 @@ def fuse(sources: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {item: scores[item] for item in ranked(scores, len(scores))}
 
 
+def interleaved(first: Sequence[str], others: Mapping[str, float], constant: float = CONSTANT) -> list[str]:
+    """Items that have votes alone between those of a list, which keep their order: the list's are worth 1 / (constant + rank).
+
+    Args:
+        first: best first, and of equals before the others. others: items that are not in the list, to their votes, best first.
+
+    >>> interleaved(["a", "b", "c"], {"x": 1 / 61, "y": 1 / 70})
+    ['a', 'x', 'b', 'c', 'y']
+    """
+    order: list[str] = []
+    waiting = list(others.items())[::-1]
+    for rank, item in enumerate(first, 1):
+        while waiting and waiting[-1][1] > 1 / (constant + rank):
+            order.append(waiting.pop()[0])
+        order.append(item)
+    return order + [item for item, _ in reversed(waiting)]
+
+
 def contributions(sources: Mapping[str, Mapping[str, float]], item: str) -> dict[str, float]:
     """What each source added to the item's score, largest first; their sum is the score."""
     parts = {name: part[item] for name, part in sources.items() if item in part}

@@ -67,6 +67,15 @@ FROM_CATALOGUE: Final = "from the catalogue"
 ASKED_FOR: Final = "one of the items asked for"
 
 
+def suggested_by(source: str) -> str:
+    """The reason for an item that a product team's own source put highest.
+
+    >>> suggested_by("editors")
+    'suggested by editors'
+    """
+    return f"suggested by {source}"
+
+
 def similar_to(item: str) -> str:
     """The reason for an item that others take together with the one on the page.
 

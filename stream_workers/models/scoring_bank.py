@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_workers.models.online.bank import NOTHING, ModelBank, SaysOfSome
-from stream_workers.models.online.columns import History, Interactions, Outcome
+from stream_workers.models.online.columns import History, Interactions, Outcome, Proposal
 from stream_workers.models.online.searching import Touched, new_touched, score_found, search_candidates, search_pool
 from stream_workers.models.online.settings import Numbers
 from stream_workers.models.online.standing import Standing, new_standing, stand
@@ -39,6 +39,7 @@ class ScoringBank(ModelBank):
 
     _standing: Standing | None = None
     _touched: Touched
+    _said: F32 | SaysOfSome = NOTHING  # by published models in the last question
 
     def stand(self) -> None:
         """Work out what all questions to the models, as they are now, have in common."""
@@ -49,7 +50,7 @@ class ScoringBank(ModelBank):
 
     def warm_up(self) -> None:
         """Ask for nothing once: what only this one asks is compiled with all other kernels, and not while people wait."""
-        self._score_pool(NOTHING, 0)
+        self._score_pool(0)
         nobody = History(None, [], np.zeros(0, np.uint8), np.zeros(0, np.int64))
         self.recommend(nobody, 0, 1, (), _SaysNothing())
 
@@ -66,18 +67,19 @@ class ScoringBank(ModelBank):
         return person, scratch
 
     def _rank_candidates(self, numbers: Numbers, said: F32 | SaysOfSome) -> int:
+        self._said = said
         if self._standing is None:
             self.stand()
         asked = (self._world, self._person, self._scratch, numbers, self._half_lives, self._standing, self._touched)
         if isinstance(said, np.ndarray):
             return int(search_candidates(*asked, len(self.items), said))
         count = int(search_pool(*asked, len(self.items), said.best(numbers.pool + int(self._person.counts[1]))))
-        self._score_pool(said, count)
+        self._score_pool(count)
         return count
 
-    def _score_pool(self, said: F32 | SaysOfSome, count: int) -> None:
+    def _score_pool(self, count: int) -> None:
         """Score the first `count` candidates of the working memory."""
-        pool = self._scratch.pool[:count]
+        pool, said = self._scratch.pool[:count], self._said
         if not len(said):
             of_pool = np.zeros((0, count), np.float32)
         else:
@@ -97,16 +99,23 @@ class ScoringBank(ModelBank):
         Args:
             exclude, said, again: as of `recommend`.
         """
-        proposal = self.recommend(history, now_ms, _LARGEST_POOL, exclude, said, again)
+        return self.beside(self.recommend(history, now_ms, _LARGEST_POOL, exclude, said, again), items)
+
+    def beside(self, proposal: Proposal, items: Sequence[str]) -> F32:
+        """The same for the person and the moment of the question that was asked last.
+
+        Args:
+            proposal: all of the answer to it, or a part.
+        """
         found = dict(zip(proposal.codes.tolist(), proposal.scores.tolist(), strict=True))
         found |= dict.fromkeys(self._person.taken[: self._person.counts[1]].tolist(), np.nan)
         codes = self.items.known(items)
         others = [code for code in dict.fromkeys(codes) if code >= 0 and code not in found]
         for start in range(0, len(others), _LARGEST_POOL // 2):
-            found |= self._others(proposal.codes, others[start : start + _LARGEST_POOL // 2], NOTHING if said is None else said)
+            found |= self._others(proposal.codes, others[start : start + _LARGEST_POOL // 2])
         return np.array([found.get(code, -np.inf) for code in codes], np.float32)
 
-    def _others(self, proposed: NDArray[np.int32], codes: list[int], said: F32 | SaysOfSome) -> dict[int, float]:
+    def _others(self, proposed: NDArray[np.int32], codes: list[int]) -> dict[int, float]:
         """Scores by code of items that were not proposed, beside the best of those that were: features are relative to the pool."""
         scratch = self._scratch
         kept = proposed[: len(scratch.pool) - len(codes)]
@@ -115,5 +124,5 @@ class ScoringBank(ModelBank):
         scratch.pool[: len(pool)] = pool
         scratch.in_pool[pool] = np.arange(1, len(pool) + 1)
         scratch.pool_count[0] = len(pool)
-        self._score_pool(said, len(pool))
+        self._score_pool(len(pool))
         return dict(zip(codes, scratch.blended[len(kept) : len(pool)].tolist(), strict=True))
