@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from time import perf_counter
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +60,10 @@ class Blended:
         personal: whether the models know anything that the person took. remembered: whether they have learnt from this person.
         blend: the blend's name, with the number of events it has learnt. nearline: the models it stands on. batch: the published
             versions it also stands on; None: none. published: their names as sources.
+        ranker: the published version that put the candidates into the order of `scores`; None: it is the blend's own.
     """
+
+    ranker: str | None = None
 
     def __init__(
         self, proposal: Proposal, published: Sequence[str], past: Sequence[str], seeds: Seeds, nearline: str, personal: bool,
@@ -82,6 +87,26 @@ class Blended:
     def sources(self, item: str) -> dict[str, float]:
         """What each source says for the item, 1 / sqrt(its place in the source's own list), largest first."""
         return self._proposal.said(self._rows[item])
+
+    def place_before(self, item: str) -> int:
+        """The item's place by the blend alone, from 1."""
+        return self._rows[item] + 1
+
+    def places(self, item: str) -> dict[str, float]:
+        """What the blend and then the ranker say for the item, 1 / sqrt(its place by each); nothing where no ranker was asked."""
+        if self.ranker is None:
+            return {}
+        return {"blend": self.place_before(item) ** -0.5, self.ranker.partition("@")[0]: self._places[item] ** -0.5}
+
+    def ranked_by(self, ranker: str, scores: dict[str, float]) -> Self:
+        """The same candidates with the probabilities that a ranker gives them, best first."""
+        ranked = copy.copy(self)
+        ranked.ranker, ranked.scores = ranker, scores
+        return ranked
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {item: place for place, item in enumerate(self.scores, 1)}
 
     def seeds(self, items: Iterable[str]) -> dict[str, str]:
         """Item to the past item that speaks most for it, where one does."""
@@ -112,7 +137,7 @@ class _Asked(NamedTuple):
     seen: frozenset[str]
     session: SessionState | None
     again: bool
-    explain: bool
+    features: bool
 
 
 @dataclass
@@ -129,12 +154,14 @@ class Blend:
     _thread: ThreadPoolExecutor = field(default_factory=_one_thread)
 
     async def propose(
-        self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None
-    ) -> Blended | None:
+        self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None,
+        features: bool = False,
+    ) -> Blended | None:  # fmt: skip
         """What the blend proposes of what the person has not had; None while it is untrained or not there.
 
         Args:
             session: the session model's state after the history of `state`.
+            features: whether to tell what the network saw of each candidate, also where the query does not ask.
         """
         model = self.models.current
         if model is None or not model.trained:
@@ -142,8 +169,9 @@ class Blend:
         moment = max(model.newest_ms, state.newest if state else 0)
         history = history_of(query, interests, state, moment)
         asked = _Asked(
-            history, moment, interests.seen, None if _said(query, interests) else session, interests.again, query.explain
-        )
+            history, moment, interests.seen, None if _said(query, interests) else session, interests.again,
+            features or query.explain,
+        )  # fmt: skip
         if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
             try:
                 return self._ask(model, asked)
@@ -175,10 +203,10 @@ class Blend:
 
     def _ask(self, model: FollowedModel, asked: _Asked) -> Blended:
         started = perf_counter()
-        history, moment, seen, session, again, explain = asked
+        history, moment, seen, session, again, features = asked
         sources = self.published.current
         said = sources.of(history, moment, model.bank.items, session) if sources else None
-        proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again, explain)
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, seen, said, again, features)
         past, seeds = model.seeds(history, moment)
         personal, remembered = model.knows(history.items), model.remembers(history.user_id)
         found = Blended(proposal, sources.names, past, seeds, model.name, personal, remembered)

@@ -22,6 +22,7 @@ from serving.ranking.evidence import Evidence, ranked, total
 from serving.ranking.fusion import contributions, fuse, votes
 from serving.ranking.newcomers import with_newcomers
 from serving.reads import Reads
+from serving.rescorer import Rescorer
 from serving.sessions import Known, identities, together
 from serving.shelf import Shelf
 from serving.situation import contexts_of
@@ -39,12 +40,15 @@ PERSONAL: Final = ("covisitation", "affinity", "content")
 class Recommender:
     """Decides what to show. Everything it needs beyond two reads (one, where the blend is trained) is already in the process."""
 
-    def __init__(self, store: GuardedStore, lists: TrendingLists, shelf: Shelf, blend: Blend, content: ContentSource) -> None:
+    def __init__(
+        self, store: GuardedStore, lists: TrendingLists, shelf: Shelf, blend: Blend, content: ContentSource, rescorer: Rescorer
+    ) -> None:
         self._store = store
         self._lists = lists
         self._shelf = shelf
         self._blend = blend
         self._content = content
+        self._rescorer = rescorer
         self.hydration = Hydration(lists, blend.published)
         self.steering = Steering(shelf, lists)
 
@@ -58,7 +62,7 @@ class Recommender:
         reads = Reads(self._store)
         known = together(await self.hydration.people(identities(query.user_id, query.session_id), reads))
         interests = interests_of(query, known.state, plan.kept_away(known.state))
-        decision = self._from_blend(await self.proposed(query, interests, plan, known))
+        decision = self._from_blend(self._rescorer.rescored(await self.proposed(query, interests, plan, known)))
         if not self.steering.enough(plan, known.state, decision.chosen):
             decision = await self._filled(decision, reads)
         decision = self._with_newcomers(decision) if plan.plain else await self._steered(decision, reads)
@@ -75,7 +79,8 @@ class Recommender:
         alike = self._content.candidates(interests.seeds, _ALIKE, interests.seen)
         here = {} if interests.seeds else self._blend.popular_where(contexts_of(query.context), POOL + query.k)
         asked = plan.surface.sources.blend
-        blended = await self._blend.propose(query, interests, known.state, known.session) if asked else None
+        features = self._rescorer.needs_features(plan)
+        blended = await self._blend.propose(query, interests, known.state, known.session, features) if asked else None
         if blended is not None and alike and not (blended.personal or blended.remembered):
             blended = None  # it knows nothing that they took: what is described like it says more
         return Decision(query, interests, plan, known.state, blended, alike=alike, here=here)
