@@ -32,7 +32,7 @@ def run() -> list[Row]:
         "freshness": NO_FRESHNESS, "experiment": None, "degraded": None,
     }  # fmt: skip
     floor = milliseconds(lambda _: orjson.dumps(answer), ASKED)
-    return [*_rows("", _decision(False), answer, floor), *_rows(" with features", _decision(True), answer, floor)]
+    return [*_rows("", decided(False), answer, floor), *_rows(" with features", decided(True), answer, floor)]
 
 
 def _rows(name: str, decision: Decision, answer: Recommendations, floor: float) -> list[Row]:
@@ -46,7 +46,12 @@ def _rows(name: str, decision: Decision, answer: Recommendations, floor: float) 
     ]
 
 
-def _decision(features: bool) -> Decision:
+def decided(features: bool, sampled: bool = False) -> Decision:
+    """A made-up decision of the largest pool there can be; the best ten are chosen.
+
+    Args:
+        features: the blend told them, and the query asks for them. sampled: the impression carries them.
+    """
     rng = np.random.default_rng(1)
     places = np.zeros((len(SOURCES), LARGEST_POOL), np.int32)
     for row in places:
@@ -59,7 +64,9 @@ def _decision(features: bool) -> Decision:
     nothing = np.zeros((0, 0))
     seeds = Seeds(Pairs(nothing, nothing, nothing, nothing, 0.9, 0.5), np.zeros(0, np.int64), 1.0)
     blended = Blended(proposal, (), (), seeds, "online-1@1", True, True)
-    return Decision(RecommendationQuery(user_id="42"), Interests(), Plan(10), UserState(history=history, newest=1), blended)
+    query, state = RecommendationQuery(user_id="42", explain=features), UserState(history=history, newest=1)
+    chosen = list(blended.scores.items())[:10]
+    return Decision(query, Interests(), Plan(10), state, blended, chosen=chosen, sampled=sampled)
 
 
 def _place(rank: int) -> RecommendedItem:

@@ -49,6 +49,7 @@ class Models(Answer):
     nearline: str = ""
     batch: str | None = None
     blend: str = ""
+    ranker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ class Forgotten(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate(Answer):
-    """An item that a list might have had: its `place` by `score`, from 1, and its `fate`."""
+    """An item that a list might have had: its `place` by `score`, from 1, and its `fate`; `place_before` a ranker."""
 
     item_id: str
     place: int
@@ -67,6 +67,7 @@ class Candidate(Answer):
     title: str | None = None
     sources: dict[str, float] = field(default_factory=dict)
     fate: str = ""
+    place_before: int | None = None
     features: dict[str, float] = field(default_factory=dict)
 
 
@@ -114,6 +115,7 @@ class Why(Answer):
     title: str | None = None
     rank: int | None = None
     place: int | None = None
+    place_before: int | None = None
     score: float | None = None
     sources: dict[str, float] = field(default_factory=dict)
     models_now: str | None = None

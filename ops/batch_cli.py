@@ -13,7 +13,7 @@ import typer
 from ops.batch_tune_cli import tune
 from ops.command_settings import settings_of
 from ops.evaluate_cli import Json, Limit, Rating
-from ops.slates_cli import Loss, train_ranker
+from ops.slates_cli import Loss, Minutes, Publish, train_blend_ranker, train_ranker
 
 if TYPE_CHECKING:
     from batch.report import Run
@@ -74,19 +74,23 @@ def train(
     root: Annotated[Path | None, typer.Option(help="Folder of the published models, for --from; FRESHET_MODELS otherwise.")] = None,
     settings_file: ModelSettings = None,
     importance: Importance = False,
+    window: Minutes = 30,
+    publish: Publish = False,
     limit: Limit = None,
     min_rating: Rating = None,
     json_output: Json = False,
 ) -> None:
     """Train models on older interactions, compare them on newer ones; each ranks all items.
 
-    `ranker`, which goes alone, learns from slates: --data is then a folder with events.jsonl(.gz).
+    `ranker` and `blend_ranker`, which go alone, learn from slates: --data is then a folder with events.jsonl(.gz), or the lake.
 
     Example: `freshet batch train popularity ease session_rnn --data ml-latest-small --split leave-one-out`
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded: its notes on the CPU are no news
     if models == ["ranker"]:
         return train_ranker(Path(data), loss, seed, out, json_output)
+    if models == ["blend_ranker"]:
+        return train_blend_ranker(data, loss, seed, window, root or settings_of().models, publish, json_output)
     from ops import terminal
     from ops.batch_page import checked_page_path, write_page
     from ops.batch_progress import training_bars

@@ -107,7 +107,7 @@ def run_once(found: Interactions, plan: Plan, say: Say, bar: Bar) -> Done:
         raise InvalidInput(f"nobody took anything new among the newest {parts.test.size:,} interactions")
     fitted = {name: _fit(name, parts, asked, plan, say, bar) for name in dict.fromkeys((*BASELINES, *due))}
     run = Background(
-        parts, asked, {name: fitted[name].judgement for name in BASELINES}, _last_offsets(found.offsets), version("freshet"),
+        parts, asked, {name: fitted[name].judgement for name in BASELINES}, last_offsets(found.offsets), version("freshet"),
         plan.seed, _now_ms(),
     )  # fmt: skip
     published = {name: publish_candidate(plan.root, fitted[name], run) for name in due}
@@ -165,7 +165,7 @@ def _fit(name: str, parts: Split, asked: Questions, plan: Plan, say: Say, bar: B
     return Candidate(name, scorer, judgement, seconds, diary.weights, diary.parent, diary.told)
 
 
-def _last_offsets(ends: dict[str, int]) -> dict[str, int]:
+def last_offsets(ends: dict[str, int]) -> dict[str, int]:
     """`topic:partition` to the last offset, of `topic-partition` to the first one that was not read."""
     places = ((place.rpartition("-"), end) for place, end in ends.items() if end > 0)
     return {f"{topic}:{partition}": end - 1 for (topic, _, partition), end in places}

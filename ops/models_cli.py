@@ -89,14 +89,21 @@ def promote(
 
 
 @models_app.command()
-def rollback(model: Model, reason: Reason = "", root: Root = None, json_output: Json = False) -> None:
+def rollback(
+    model: Model,
+    off: Annotated[bool, typer.Option("--off", help="Let no version serve, also where none served before.")] = False,
+    reason: Reason = "",
+    root: Root = None,
+    json_output: Json = False,
+) -> None:
     """Let the version serve that served before.
 
     Example: `freshet models rollback two_tower --reason "fewer clicks since noon"`
     """
     from batch.registry import pointers
 
-    _tell(model, pointers.rollback(_root(root), model, _note(reason or "rolled back by hand")), json_output)
+    back = pointers.withdraw if off else pointers.rollback
+    _tell(model, back(_root(root), model, _note(reason or "rolled back by hand")), json_output)
 
 
 @models_app.command()

@@ -12,7 +12,9 @@ import typer
 Events = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with events.jsonl(.gz), or such a file.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder with events.jsonl(.gz), or such a file.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
-Loss = Annotated[str, typer.Option(help="Of `ranker`: pointwise, bpr, ranknet, softmax or lambdarank.")]
+Loss = Annotated[str, typer.Option(help="Of the rankers: pointwise, bpr, ranknet, softmax or lambdarank.")]
+Minutes = Annotated[float, typer.Option(min=0, help="Of `blend_ranker`: how long after an impression a click counts for it.")]
+Publish = Annotated[bool, typer.Option("--publish", help="Of `blend_ranker`: write a version; it serves if the gate lets it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 
 
@@ -71,3 +73,18 @@ def train_ranker(
         "out": path,
     }
     (terminal.print_json if json_output else terminal.print_facts)(facts)
+
+
+def train_blend_ranker(
+    data: str, loss: Loss, seed: Seed, minutes: Minutes, root: Path | None, publish: Publish, json_output: Json
+) -> None:
+    """Train the ranker behind the blend on logged impressions, beside the blend's own order and LambdaMART."""
+    from ops import blend_ranker, terminal
+
+    place = blend_ranker.checked_lake(data)
+    folder = blend_ranker.checked_root(root) if publish else None
+    done = blend_ranker.train(place, loss, seed, round(60_000 * minutes), folder, terminal.say)
+    if json_output:
+        terminal.print_json(blend_ranker.as_document(done))
+    else:
+        blend_ranker.print_done(done)

@@ -58,6 +58,12 @@ class Settings(BaseModel):
         "session_rnn", description="published recurrent model that workers advance by one step per event; none: they do not"
     )
 
+    ranker: str = Field("blend_ranker", description="published ranker that orders the blend's best; none: the blend's order stays")
+    ranked_candidates: int = Field(200, ge=1, le=640, description="how many of the blend's best it scores")
+    feature_sample: float = Field(
+        0.1, ge=0, le=1, description="share of requests whose impression carries the features of what was shown, to train it with"
+    )
+
     surfaces: Path | None = Field(None, description="YAML file of the surfaces (docs/serving.md); unset: all are as built in")
     source_hosts: str = Field(
         "", description="hosts, or host:port, whose candidate sources the surfaces file may name, separated by commas; empty: none"
@@ -94,8 +100,12 @@ class Settings(BaseModel):
     @property
     def session_models(self) -> tuple[str, ...]:
         """The name in `session_model`, if it is one."""
-        name = self.session_model.strip()
-        return (name,) if name not in {"", "none"} else ()
+        return _named(self.session_model)
+
+    @property
+    def rankers(self) -> tuple[str, ...]:
+        """The name in `ranker`, if it is one."""
+        return _named(self.ranker)
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -171,6 +181,12 @@ class Settings(BaseModel):
             raise InvalidSettings("; ".join(lines)) from error
         paths = {name: getattr(settings, name) for name in ("home", "models", "model_settings", "surfaces", "api_keys_file")}
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in paths.items() if path is not None})
+
+
+def _named(text: str) -> tuple[str, ...]:
+    """A name that may be `none`."""
+    name = text.strip()
+    return (name,) if name not in {"", "none"} else ()
 
 
 def _shown(fault: Mapping[str, Any]) -> str:

@@ -24,11 +24,12 @@ class RecommendedItem(TypedDict):
 
 
 class Models(TypedDict):
-    """Which models made the list."""
+    """Which models made the list. `ranker`: the published version that put the blend's best into its own order, where one did."""
 
     nearline: str
     batch: str | None
     blend: str
+    ranker: NotRequired[str]
 
 
 class Freshness(TypedDict):

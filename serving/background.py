@@ -41,7 +41,7 @@ class Background:
     """Five loops that live as long as the app."""
 
     def __init__(
-        self, lists: TrendingLists, shelf: Shelf, models: ModelReplica, content: ContentSource, published: Refreshes
+        self, lists: TrendingLists, shelf: Shelf, models: ModelReplica, content: ContentSource, *published: Refreshes
     ) -> None:
         self._lists = lists
         self._shelf = shelf
@@ -97,7 +97,8 @@ class Background:
 
     async def _follow_versions(self) -> None:
         while True:
-            await asyncio.to_thread(self._published.refresh)
+            for published in self._published:
+                await asyncio.to_thread(published.refresh)
             await asyncio.sleep(_VERSIONS_SECONDS)
 
     async def _summarise_shelf(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from time import perf_counter
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +63,10 @@ class Blended:
         personal: whether the models know anything that the person took. remembered: whether they have learnt from this person.
         blend: the blend's name, with the number of events it has learnt. nearline: the models it stands on. batch: the published
             versions it also stands on; None: none. published: their names as sources.
+        ranker: the published version that put the candidates into the order of `scores`; None: it is the blend's own.
     """
+
+    ranker: str | None = None
 
     def __init__(
         self, proposal: Proposal, published: Sequence[str], past: Sequence[str], seeds: Seeds, nearline: str, personal: bool,
@@ -85,6 +90,26 @@ class Blended:
     def sources(self, item: str) -> dict[str, float]:
         """What each source says for the item, 1 / sqrt(its place in the source's own list), largest first."""
         return self._proposal.said(self._rows[item])
+
+    def place_before(self, item: str) -> int:
+        """The item's place by the blend alone, from 1."""
+        return self._rows[item] + 1
+
+    def places(self, item: str) -> dict[str, float]:
+        """What the blend and then the ranker say for the item, 1 / sqrt(its place by each); nothing where no ranker was asked."""
+        if self.ranker is None:
+            return {}
+        return {"blend": self.place_before(item) ** -0.5, self.ranker.partition("@")[0]: self._places[item] ** -0.5}
+
+    def ranked_by(self, ranker: str, scores: dict[str, float]) -> Self:
+        """The same candidates with the probabilities that a ranker gives them, best first."""
+        ranked = copy.copy(self)
+        ranked.ranker, ranked.scores = ranker, scores
+        return ranked
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {item: place for place, item in enumerate(self.scores, 1)}
 
     def seeds(self, items: Iterable[str]) -> dict[str, str]:
         """Item to the past item that speaks most for it, where one does."""
@@ -121,6 +146,7 @@ class _Asked(NamedTuple):
     state: UserState | None
     session: SessionState | None
     wishes: Wishes
+    features: bool
 
 
 @dataclass
@@ -138,15 +164,17 @@ class Blend:
 
     async def propose(
         self, query: RecommendationQuery, interests: Interests, state: UserState | None, session: SessionState | None = None,
-        wishes: Wishes = _NONE, versions: Versions | None = None,
+        wishes: Wishes = _NONE, versions: Versions | None = None, features: bool = False,
     ) -> Blended | None:  # fmt: skip
         """What the blend proposes of what the person has not had; None while it is untrained or not there.
 
         Args:
             session: the session model's state after the history of `state`.
             versions: held by whoever asks; None: those of now.
+            features: whether to tell what the network saw of each candidate, also where the query does not ask.
         """
-        model, asked = versions.model if versions else self.models.current, _Asked(query, interests, state, session, wishes)
+        model = versions.model if versions else self.models.current
+        asked = _Asked(query, interests, state, session, wishes, features or query.explain)
         if model is None or not model.trained:
             return None
         if self.seconds <= INLINE_SECONDS and model.lock.acquire(blocking=False):
@@ -197,13 +225,13 @@ class Blend:
     def _ask(self, versions: Versions, asked: _Asked) -> Blended:
         started = perf_counter()
         model, sources = versions
-        query, interests, state, session, wishes = asked
+        query, interests, state, session, wishes, features = asked
         moment = max(model.newest_ms, state.newest if state else 0)
         history = history_of(query, interests, state, moment)
         said = None
         if sources:
             said = sources.ask(history, moment, model.bank.items, None if _said(query, interests) else session)
-        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen, said, interests.again, query.explain)
+        proposal = model.bank.recommend(history, moment, LARGEST_POOL, interests.seen, said, interests.again, features)
         if wishes.silent or wishes.listed:
             proposal = _wished(model, proposal._replace(names=_named(proposal.names, sources.names)), wishes)
         past, seeds = model.seeds(history, moment)

@@ -40,6 +40,7 @@ class Decision:
         round_trips: how often the store was asked.
         plan: how the list was to be made. pinned: those with a fixed place. relaxed: names of the constraints that gave way.
         propensities: how likely each of the chosen was; empty: there was no chance in it.
+        sampled: whether the impression carries the features of what is shown.
     """
 
     query: RecommendationQuery
@@ -64,6 +65,7 @@ class Decision:
     pinned: frozenset[str] = frozenset()
     relaxed: Sequence[str] = ()
     propensities: Mapping[str, Propensity] = field(default_factory=dict)
+    sampled: bool = False
 
     @property
     def allowed(self) -> frozenset[str] | None:

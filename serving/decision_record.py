@@ -3,9 +3,11 @@
     {"request_id", "at": ms, "viewer", "query": what was asked, "surface": its settings, "answer": as it was given,
      "filters": [text], "constraints": [[name, text]], "history": [[item, type, ms]], "kept_away": [item], "refused": {item: rule},
      "blend": {"items": [...], "scores": [...], "sources": {name: {"rows": [...], "places": [...]}}, "features": {name: [...]}},
+     "ranker": {"version": name, "log_shares": [...]},
      "votes": {source: {item: weight}}, "here": {item: share}, "own_sources": {name: {"items": [...], "failure": reason}}}
 
-`rows` are places in `items`, which begin at 0; `places` those in the source's own list, which begin at 1.
+`rows` are places in `items`, which begin at 0; `places` those in the source's own list, which begin at 1. `scores` are the blend's
+own, `log_shares` the logarithms of the probabilities by which a published ranker then ordered the same items.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from numpy.typing import NDArray
 from feature_store.packing import CorruptBlob
 from schemas.events import NEGATIVE_TYPES
 from serving.answers import Recommendations
+from serving.blend_features import feature_names
 from serving.blended import Blended
 from serving.decision import Decision
 from serving.plan import filters_of, wishes_of
-from stream_workers.models.online.features import FEATURES
 
 Record = dict[str, Any]
 _QUICKLY: Final = 1
@@ -56,7 +58,8 @@ def record_of(decision: Decision, answer: Recommendations, refused: Mapping[str,
         "here": decision.here,
         "own_sources": {name: answer._asdict() for name, answer in decision.given.items()},
     }
-    return record | ({"blend": _blend(decision.blended)} if decision.blended is not None else {})
+    blended = decision.blended
+    return record if blended is None else record | {"blend": _blend(blended, decision.query.explain)} | _ranker(blended)
 
 
 def pack(record: Record) -> bytes:
@@ -101,11 +104,20 @@ def disliked(record: Record) -> frozenset[str]:
     return frozenset(item for item, kind in last.items() if kind in NEGATIVE_TYPES)
 
 
-def _blend(blended: Blended) -> dict[str, Any]:
+def _blend(blended: Blended, explain: bool) -> dict[str, Any]:
     proposal = blended.proposal
     sources = {name: _placed(places) for name, places in zip(proposal.names, proposal.places, strict=True) if places.any()}
     found = {"items": proposal.items, "scores": _rounded(proposal.scores), "sources": sources}
-    return found if proposal.features is None else found | {"features": _features(proposal.names, proposal.features)}
+    if proposal.features is None or not explain:
+        return found
+    return found | {"features": dict(zip(feature_names(proposal.names), map(_rounded, proposal.features), strict=True))}
+
+
+def _ranker(blended: Blended) -> dict[str, Any]:
+    if blended.ranker is None:
+        return {}
+    found = np.array([blended.scores[item] for item in blended.proposal.items])
+    return {"ranker": {"version": blended.ranker, "log_shares": _rounded(np.log(np.maximum(found, 1e-300)))}}
 
 
 def _placed(places: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
@@ -113,13 +125,5 @@ def _placed(places: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
     return {"rows": rows, "places": places[rows]}
 
 
-def _features(sources: tuple[str, ...], values: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-    """The features by name, standardised as the network saw them; those of published models by their names."""
-    slots = [name for name in FEATURES if name.startswith("place_")]
-    named = dict(zip(slots, (f"place_{name}" for name in sources), strict=False))
-    named |= {slot.removeprefix("place_"): new.removeprefix("place_") for slot, new in named.items() if "batch_" in slot}
-    return {named.get(name, name): _rounded(row) for name, row in zip(FEATURES, values, strict=True)}
-
-
-def _rounded(values: NDArray[np.float32]) -> NDArray[np.float64]:
+def _rounded(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.round(values.astype(np.float64), _DIGITS), np.float64)

@@ -12,7 +12,8 @@ from serving.answers import Freshness, Models, PastEvent, RecommendedItem
 class Candidate(TypedDict):
     """An item that a list might have had. `place`: by `score`, from 1. `sources`: its place in the own list of each source of the
     online blend, or what each source of the fixed blend adds. `fate`: `shown`, `ranked_behind`, `unavailable`, or the filter that
-    it does not meet. `features`: as the blend's network saw them, standardised."""
+    it does not meet. `features`: as the blend's network saw them, standardised. `place_before`: by the blend alone, where a
+    published ranker then gave the place and score."""
 
     item_id: str
     title: NotRequired[str]
@@ -20,6 +21,7 @@ class Candidate(TypedDict):
     score: float
     sources: dict[str, float]
     fate: str
+    place_before: NotRequired[int]
     features: NotRequired[dict[str, float]]
 
 
@@ -58,7 +60,8 @@ class Removal(TypedDict):
 class Why(TypedDict):
     """Why an item is in a list, or why it is not. `verdict`: `shown`, `ranked_behind`, `seen`, `disliked`, `unavailable`,
     `filtered`, `constraint`, `not_asked_for`, `no_candidate` or `unknown_item`. `removals`: for an item that is shown, by the
-    models as they are now (`models_now`, which have it at `place_now`)."""
+    models as they are now (`models_now`, which have it at `place_now`). `place_before`: by the blend alone, where a ranker gave the
+    place."""
 
     request_id: str
     item_id: str
@@ -68,6 +71,7 @@ class Why(TypedDict):
     verdict: str
     because: str
     place: int | None
+    place_before: NotRequired[int]
     score: float | None
     sources: dict[str, float]
     models_now: str | None

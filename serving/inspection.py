@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -77,6 +78,8 @@ class Inspector:
             "place_now": None,
             "removals": [],
         }
+        if candidate and "place_before" in candidate:
+            answer["place_before"] = candidate["place_before"]
         title = self._shelf.title(item)
         if title is not None:
             answer["title"] = title
@@ -164,6 +167,16 @@ def _of_blend(record: Record) -> list[Candidate]:
     for n, one in enumerate(found if "features" in blend else ()):
         # Of an item that another source brought along the record has none.
         one["features"] = {name: row[n] for name, row in blend["features"].items() if row[n] is not None}
+    return _ranked(found, record["ranker"]["log_shares"]) if "ranker" in record else found
+
+
+def _ranked(found: list[Candidate], log_shares: Sequence[float]) -> list[Candidate]:
+    """The blend's candidates in the order that a published ranker gave them."""
+    for one, log_share in zip(found, log_shares, strict=True):
+        one["place_before"], one["score"] = one["place"], math.exp(log_share)
+    found.sort(key=lambda one: -one["score"])
+    for place, one in enumerate(found, 1):
+        one["place"] = place
     return found
 
 

@@ -38,6 +38,9 @@ class Metrics:
         self.events = Counter("freshet_events", "Events of POST /v1/events, by outcome", ["outcome"], registry=registry)
         self.impressions = Counter("freshet_impressions", "Impressions, by outcome", ["outcome"], registry=registry)
         self.decisions = Counter("freshet_decisions", "Records of decisions, by outcome", ["outcome"], registry=registry)
+        self.ranker_refused = Counter(
+            "freshet_ranker_refused", "Requests that a published ranker could not order, by reason", ["reason"], registry=registry
+        )
         self.surfaces_refused = Counter("freshet_surfaces_refused", "Changed surfaces files that were wrong", registry=registry)
         self.source_seconds = Histogram(
             "freshet_source_seconds", "Time that a product team's source took", ["source"], buckets=_SECONDS, registry=registry

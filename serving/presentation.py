@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from schemas.timestamps import format_timestamp
 from serving.answers import Freshness, Models, Recommendations, RecommendedItem
+from serving.blend_features import digest, logged
 from serving.blended import Blended
 from serving.decision import Decision
 from serving.ranking.evidence import strongest
@@ -79,21 +80,26 @@ def impression(decision: Decision, answer: Recommendations, now_ms: int) -> dict
     """The value for topic `impressions`. Positions start at 0. A visitor without an id gets one that is used only here."""
     query = decision.query
     surface = {"surface": query.surface} if query.surface else {}
+    features = logged(decision)
+    named = {"feature_names": digest(decision.blended.proposal.names)} if features and decision.blended else {}
     return {
         "request_id": answer["request_id"],
         "user_id": viewer(decision, answer),
         "timestamp": now_ms,
-        "items": [_shown(decision, at, item) for at, item in enumerate(answer["items"])],
+        "items": [_shown(decision, at, item, features) for at, item in enumerate(answer["items"])],
         "context": {**query.context, **surface},
+        **named,
     }
 
 
-def _shown(decision: Decision, at: int, item: RecommendedItem) -> dict[str, Any]:
-    """One place of an impression, with propensities where there was chance in the list."""
+def _shown(decision: Decision, at: int, item: RecommendedItem, features: Mapping[str, str]) -> dict[str, Any]:
+    """One place of an impression, with propensities where there was chance in the list, and features where they are logged."""
     place = {"item_id": item["item_id"], "position": at, "score": item["score"], "source": next(iter(item["sources"]))}
     likely = decision.propensities.get(item["item_id"])
     if likely is not None:
         place |= {"propensity": likely.inclusion} | ({"first_propensity": likely.first} if likely.first is not None else {})
+    if item["item_id"] in features:
+        place["features"] = features[item["item_id"]]
     return place
 
 
@@ -112,7 +118,10 @@ def _models(decision: Decision) -> Models:
 
 def models_of(blended: Blended | None) -> Models:
     """What made a list that is the online blend's doing, or the fixed one's."""
-    return {"nearline": blended.nearline, "batch": blended.batch, "blend": blended.blend} if blended else MODELS
+    if blended is None:
+        return MODELS
+    models: Models = {"nearline": blended.nearline, "batch": blended.batch, "blend": blended.blend}
+    return {**models, "ranker": blended.ranker} if blended.ranker else models
 
 
 def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) -> RecommendedItem:
@@ -130,6 +139,8 @@ def _item(decision: Decision, shelf: Shelf, rank: int, item: str, score: float) 
     else:
         sources = {name: part * decision.tail for name, part in contributions(decision.votes, item).items()}
         reason = _suggested(decision, sources) or _reason(decision, shelf, next(iter(sources)), item)
+    if decision.blended is not None and item in decision.blended:
+        sources = {**sources, **decision.blended.places(item)}
     place = _titled({"item_id": item, "rank": rank, "score": score, "sources": sources, "reason": reason}, shelf)
     if item in decision.propensities:
         place["propensity"] = decision.propensities[item].inclusion

@@ -23,6 +23,7 @@ from serving.query import RecommendationQuery
 from serving.ranking.fusion import contributions, fuse
 from serving.ranking.newcomers import with_newcomers
 from serving.reads import Reads
+from serving.rescorer import Rescorer
 from serving.sessions import Known, identities, together
 from serving.shelf import Shelf
 from serving.situation import contexts_of
@@ -39,8 +40,9 @@ class Recommender:
     """Decides what to show. Everything it needs beyond two reads (one, where the blend is trained) is already in the process."""
 
     def __init__(
-        self, store: GuardedStore, lists: TrendingLists, shelf: Shelf, blend: Blend, content: ContentSource, own: OwnSources
-    ) -> None:
+        self, store: GuardedStore, lists: TrendingLists, shelf: Shelf, blend: Blend, content: ContentSource, own: OwnSources,
+        rescorer: Rescorer,
+    ) -> None:  # fmt: skip
         self._store = store
         self._lists = lists
         self._shelf = shelf
@@ -49,6 +51,7 @@ class Recommender:
         self._own = own
         self._unheard = Unheard(blend.unheard_of)
         self.fixed = FixedBlend(lists, shelf)
+        self._rescorer = rescorer
         self.hydration = Hydration(lists, blend.published)
         self.steering = Steering(shelf, lists)
 
@@ -62,7 +65,8 @@ class Recommender:
         reads, own = Reads(self._store), self._own.ask(query, plan)
         known = together(await self.hydration.people(identities(query.user_id, query.session_id), reads))
         interests = interests_of(query, known.state, plan.kept_away(known.state))
-        decision = self._from_blend(await self.proposed(query, interests, plan, known, await own.answers() if plan.own else {}))
+        proposed = await self.proposed(query, interests, plan, known, await own.answers() if plan.own else {})
+        decision = self._from_blend(self._rescorer.rescored(proposed))
         if not self.steering.enough(plan, known.state, decision.chosen):
             decision = await self._filled(decision, reads)
         decision = self._with_newcomers(decision) if plan.plain else await self._steered(decision, reads)
@@ -87,7 +91,8 @@ class Recommender:
         wishes = _NO_WISHES if plan.plain else wishes_of(query, interests, plan, given)
         blended = None
         if sources.blend:
-            blended = await self._blend.propose(query, interests, known.state, known.session, wishes, versions)
+            features = self._rescorer.needs_features(plan)
+            blended = await self._blend.propose(query, interests, known.state, known.session, wishes, versions, features)
         if blended is not None and alike and not (blended.personal or blended.remembered):
             blended = None  # it knows nothing that they took: what is described like it says more
         return Decision(query, interests, plan, known.state, blended, given, alike=alike, here=here)

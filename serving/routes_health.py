@@ -41,5 +41,5 @@ async def metrics(services: Served) -> Response:
     services.metrics.note_scoreboard(await services.scoreboard.read())
     services.metrics.note_models(services.models.index, services.models.faults, services.blend.seconds, services.clock())
     status = await asyncio.to_thread(read_status, services.settings.models)
-    services.metrics.note_batch(status, services.blend.published.faults, services.clock())
+    services.metrics.note_batch(status, services.blend.published.faults + services.rescorer.published.faults, services.clock())
     return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -21,12 +21,13 @@ _ARCHIVED: Final = "archived"
 @router.get("/v1/models", response_model=ModelsPage)
 async def models(services: Served) -> Json:
     """The online models of this process, and every published version: serving, in the shadow, the one before, archived."""
-    root, ranking = services.settings.models, services.blend.published.current.names
+    ranker, root = services.rescorer.published, services.settings.models
+    ranking = (*services.blend.published.current.names, *((ranker.current.name,) if ranker.current else ()))
     found = [] if root is None else await asyncio.to_thread(listing, root)
     page: ModelsPage = {
         "online": _online(services.models),
         "versions": [_version(one, ranking) for one in found],
-        "faults": services.blend.published.faults,
+        "faults": services.blend.published.faults + ranker.faults,
     }
     return Json(page)
 

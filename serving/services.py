@@ -22,6 +22,7 @@ from schemas.events import Limits
 from schemas.settings import Settings
 from serving.answers import Readiness
 from serving.background import Background, Heartbeats
+from serving.blend_features import FeatureSample
 from serving.blended import Blend
 from serving.candidates.own import OwnSources
 from serving.content_source import ContentSource
@@ -39,11 +40,13 @@ from serving.onboarding import OnboardingQuestions
 from serving.ranker import Ranker
 from serving.recommend import Recommender
 from serving.request_ids import RANDOM_BYTES, new_ulid
+from serving.rescorer import Rescorer
 from serving.scoreboard import LiveScoreboard
 from serving.shelf import Shelf
 from serving.surface_watch import SurfaceWatch
 from serving.trending_lists import TrendingLists
 from stream_workers.models.deep.bank_sources import BankSources
+from stream_workers.models.deep.blend_ranker import ranker_version
 from stream_workers.models.deep.indexing import searchable
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
@@ -88,6 +91,7 @@ class Services:
     inspector: Inspector
     models: ModelReplica
     blend: Blend
+    rescorer: Rescorer
     scoreboard: LiveScoreboard
     recommender: Recommender
     groups: GroupRecommender
@@ -171,7 +175,8 @@ def assemble(
     blend = Blend(models, versions)
     content = ContentSource(catalogue)
     own = OwnSources(settings.allowed_hosts, settings.tokens_by_source, metrics)
-    recommender = Recommender(guarded, lists, shelf, blend, content, own)
+    rescorer = _rescorer(settings, metrics)
+    recommender = Recommender(guarded, lists, shelf, blend, content, own, rescorer)
     members = Members(recommender, blend)
     return Services(
         settings=settings,
@@ -180,13 +185,14 @@ def assemble(
         follower=follower,
         shelf=shelf,
         lists=lists,
-        background=Background(lists, shelf, models, content, versions),
+        background=Background(lists, shelf, models, content, versions, rescorer.published),
         heartbeats=Heartbeats(guarded, metrics),
         impressions=ImpressionLog(event_log, metrics),
         decisions=DecisionLog(decisions, recommender.steering, metrics),
         inspector=Inspector(shelf, recommender.steering, blend),
         models=models,
         blend=blend,
+        rescorer=rescorer,
         scoreboard=LiveScoreboard(guarded),
         recommender=recommender,
         groups=GroupRecommender(guarded, shelf, recommender, members),
@@ -210,6 +216,11 @@ def connect(settings: Settings, numbers: BankSettings = DEFAULTS) -> Services:
     follower = CatalogueFollower(settings.kafka, catalogue)
     kafka = KafkaLog(settings.kafka, settings.ack_timeout_ms, max(1 << 20, 2 * settings.max_event_bytes))
     return assemble(settings, store, kafka, catalogue, follower.caught_up, follower, numbers=numbers, decisions=decisions)
+
+
+def _rescorer(settings: Settings, metrics: Metrics) -> Rescorer:
+    ranker = VersionFollower(settings.models, settings.rankers, ranker_version, lambda found: found[0] if found else None)
+    return Rescorer(ranker, settings.ranked_candidates, FeatureSample(settings.feature_sample), metrics)
 
 
 def _decision_store(settings: Settings) -> DecisionStore | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -60,6 +61,9 @@ _FIELDS: Final[dict[str, list[pa.Field]]] = {
         pa.field("experiment", _TEXT),
         pa.field("context", _TEXT),
         _EXTRA,
+        # Beside `items` and not in it: files from before have no such column, and are read as if it were null.
+        pa.field("feature_names", _TEXT),
+        pa.field("features", pa.list_(pa.field("element", pa.binary()))),
     ],
     ITEMS: [
         *_BASE,
@@ -91,6 +95,23 @@ _INVALID: Final = [
     pa.field("user_id", _TEXT),
     pa.field("value", pa.binary()),
 ]
+
+
+def completed(batch: pa.RecordBatch, topic: str, invalid: bool, wanted: Sequence[str] | None) -> pa.RecordBatch:
+    """The rows with all columns that are wanted (None: that there are): one that came later than the file is null.
+
+    Raises:
+        KeyError: no such column.
+    """
+    schema = columns_of(topic, invalid)
+    names = schema.names if wanted is None else wanted
+    if not set(names) - set(batch.schema.names):
+        return batch
+    fields = [schema.field(name) for name in names]
+    columns = [
+        batch.column(field.name) if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type) for field in fields
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, batch.schema.metadata))
 
 
 def columns_of(topic: str, invalid: bool = False) -> pa.Schema:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from batch.lake.event_log import LogRecord
+from feature_store.feature_vectors import octets_of
 from schemas.errors import InvalidEvent
 from schemas.events import TYPE_NAMES, Impression, Item, Limits, User, checked_time, parse_event
 from schemas.timestamps import parse_timestamp
@@ -89,10 +90,21 @@ def _impression(record: LogRecord, reference_ms: int, limits: Limits) -> tuple[i
     fields = _validated(_IMPRESSION.validate_json, value)
     timestamp = checked_time(fields["timestamp"], reference_ms, limits)
     shown = [_shown(place) for place in fields["items"]]
-    rest = _rest(_fields(value), fields.keys())
+    given = _fields(value)
+    features = _features(given)
+    rest = _rest(given, fields.keys() | ({"feature_names"} if features[0] else set()))
     return timestamp, (
-        fields["request_id"], fields["user_id"], shown, _json(fields.get("experiment")), _json(fields.get("context")), _json(rest)
+        fields["request_id"], fields["user_id"], shown, _json(fields.get("experiment")), _json(fields.get("context")), _json(rest),
+        *features,
     )  # fmt: skip
+
+
+def _features(given: Mapping[str, Any]) -> Values:
+    """Digest of the features' names, and the vector of each item; None where it has none. Of other producers' fields: nothing."""
+    names = given.get("feature_names")
+    if not isinstance(names, str) or not names:
+        return None, None
+    return names, [octets_of(place.get("features")) for place in given["items"]]
 
 
 def _shown(place: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 import pyarrow as pa
 from pyarrow import parquet
 
-from batch.lake.columns import SCHEMA_VERSION
+from batch.lake.columns import SCHEMA_VERSION, completed
 from batch.lake.commits import WAY_OUT, DataFile, LakeState, data_path, is_data_path, load_state
 from batch.lake.event_log import Place
 from batch.lake.storage import DamagedLake, LakeUnavailable, Storage
@@ -102,7 +102,7 @@ class Lake:
                 self._check_version(file, content.schema_arrow.metadata)
                 for batch in content.iter_batches(rows, columns=wanted):
                     found += batch.num_rows
-                    yield batch
+                    yield completed(batch, file.topic, file.invalid, wanted)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedLake(f"lake {self.url}: {file.path} cannot be read ({reason}); {WAY_OUT}") from error

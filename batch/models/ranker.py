@@ -70,7 +70,7 @@ class RankingNetwork(SlateModel):
 
     def _run(self, lists: Lists, seed: int, epochs: int, judge: Any) -> tuple[Any, int]:
         begin(seed)
-        model = self.network(lists.inputs.shape[2])
+        model = self.network(lists.inputs.shape[2], _width_of(lists))
         steps = self.epochs * -(-len(lists.labels) // self.batch)  # of a whole training: a shorter one ends at a higher rate
         rate = keras.optimizers.schedules.CosineDecay(self.learning_rate, max(steps, 1))
         model.compile(keras.optimizers.Adam(rate), loss=LOSSES[self.loss](seed))
@@ -91,10 +91,15 @@ class RankingNetwork(SlateModel):
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
             some = lists.part(rows)
-            yield (some.inputs, some.shown), some.labels
+            yield _asked(some), some.labels
 
-    def network(self, inputs: int) -> Any:
-        """The untrained `keras.Model`: (float32[B, W, inputs], bool[B, W]) to scores [B, W]."""
+    def network(self, inputs: int, places: int = 0) -> Any:
+        """The untrained `keras.Model`: (float32[B, W, inputs], bool[B, W]) to scores [B, W].
+
+        Args:
+            places: with offsets and so many places it also takes float32[B, W] and int32[B, W]; each place has a bias of its own,
+                which explains clicks while it learns and is left out where it serves (a shallow tower, Zhao et al., RecSys 2019).
+        """
         given, shown = layers.Input((None, inputs)), layers.Input((None,), dtype="bool")
         penalty = keras.regularizers.L2(self.l2)
         hidden = layers.Dropout(self.dropout / 2)(given)
@@ -107,14 +112,37 @@ class RankingNetwork(SlateModel):
         hidden = layers.LayerNormalization(epsilon=NORM_EPSILON, name="norm_2")(hidden + wide)
         scores = layers.Dense(1, kernel_regularizer=penalty, name="score")(hidden)
         direct = layers.Dense(1, use_bias=False, kernel_initializer="zeros", kernel_regularizer=penalty, name="direct")(given)
-        return keras.Model((given, shown), ops.squeeze(scores + direct, -1))
+        if not places:
+            return keras.Model((given, shown), ops.squeeze(scores + direct, -1))
+        offset, place = layers.Input((None,)), layers.Input((None,), dtype="int32")
+        bias = layers.Embedding(places, 1, embeddings_initializer="zeros", name="places")(place)
+        return keras.Model((given, shown, offset, place), ops.squeeze(scores + direct + bias, -1) + offset)
+
+
+def _width_of(lists: Lists) -> int:
+    """How many places there are to explain; 0: none."""
+    return 0 if lists.offsets is None or lists.places is None else lists.labels.shape[1]
+
+
+def _asked(lists: Lists) -> tuple[Any, ...]:
+    """The inputs of the network."""
+    if lists.offsets is None or lists.places is None:
+        return lists.inputs, lists.shown
+    return lists.inputs, lists.shown, lists.offsets, np.minimum(lists.places, lists.labels.shape[1] - 1)
+
+
+def place_bias(model: Any) -> F64:
+    """What each place adds to a score, less the first: float64[places]."""
+    (bias,) = _weights(model, "places")
+    return np.asarray(bias[:, 0] - bias[0, 0], np.float64)
 
 
 def _scores(model: Any, lists: Lists) -> F64:
     """float64[S, W] of a Keras model, a fixed number of lists at a time."""
     starts = range(0, len(lists.labels), _AT_ONCE)
-    parts = [lists.part(np.arange(start, min(start + _AT_ONCE, len(lists.labels)))) for start in starts]
-    scored = [np.asarray(ops.convert_to_numpy(model((part.inputs, part.shown), training=False)), np.float64) for part in parts]
+    anywhere = lists if lists.places is None else lists._replace(places=np.zeros_like(lists.places))
+    parts = [anywhere.part(np.arange(start, min(start + _AT_ONCE, len(lists.labels)))) for start in starts]
+    scored = [np.asarray(ops.convert_to_numpy(model(_asked(part), training=False)), np.float64) for part in parts]
     return np.concatenate(scored) if scored else np.zeros(lists.labels.shape)
 
 

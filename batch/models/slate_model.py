@@ -23,10 +23,15 @@ class Lists(NamedTuple):
 
     Attributes:
         inputs: float32[S, W, F]. labels: float32[S, W], 1 clicked, 0 not, `PADDING` where there is no item.
+        offsets: float32[S, W], what is added to every score, learnt or not; None: nothing.
+        places: int32[S, W], where each item stood, from 0: clicks that the place alone earned are explained by it, and it is not
+            known when scores are asked for; None: not to be explained.
     """
 
     inputs: F32
     labels: F32
+    offsets: F32 | None = None
+    places: NDArray[np.int32] | None = None
 
     @property
     def shown(self) -> Bools:
@@ -36,7 +41,9 @@ class Lists(NamedTuple):
 
     def part(self, rows: I64 | Bools) -> Self:
         """Some of the lists."""
-        return self._replace(inputs=self.inputs[rows], labels=self.labels[rows])
+        offsets = None if self.offsets is None else self.offsets[rows]
+        places = None if self.places is None else self.places[rows]
+        return self._replace(inputs=self.inputs[rows], labels=self.labels[rows], offsets=offsets, places=places)
 
     def instructive(self) -> Self:
         """The lists in which some items were clicked and others were not; nothing else teaches an order."""

@@ -15,7 +15,8 @@ from batch.models.slate_model import F64, FittedSlates, Judge, Lists, SlateModel
 class LambdaMart(SlateModel):
     """LightGBM with the LambdaRank objective (Burges 2010; Ke et al., NIPS 2017), one thread, reproducible.
 
-    After every `step` rounds the judge looks at the later lists; the best number of rounds is kept.
+    After every `step` rounds the judge looks at the later lists; the best number of rounds is kept. Offsets are the score that
+    boosting begins with, places are explained by LightGBM's own bias of each.
     """
 
     name: ClassVar[str] = "lambdamart"
@@ -43,8 +44,10 @@ class LambdaMart(SlateModel):
     def _boosted(self, lists: Lists, rounds: int, seed: int) -> Any:
         useful = lists.instructive()
         rows = lightgbm.Dataset(
-            useful.inputs[useful.shown], useful.labels[useful.shown].astype(np.int32), group=useful.shown.sum(axis=1)
-        )
+            useful.inputs[useful.shown], useful.labels[useful.shown].astype(np.int32), group=useful.shown.sum(axis=1),
+            init_score=None if useful.offsets is None else useful.offsets[useful.shown],
+            position=None if useful.places is None else useful.places[useful.shown],
+        )  # fmt: skip
         return lightgbm.train(self._parameters(seed), rows, rounds)
 
     def _parameters(self, seed: int) -> dict[str, Any]:
@@ -68,4 +71,4 @@ class LambdaMart(SlateModel):
 def _scores(booster: Any, lists: Lists, rounds: int) -> F64:
     scores = np.zeros(lists.labels.shape)
     scores[lists.shown] = booster.predict(lists.inputs[lists.shown], num_iteration=rounds, num_threads=1)
-    return scores
+    return scores if lists.offsets is None else scores + lists.offsets

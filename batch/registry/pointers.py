@@ -62,10 +62,29 @@ def rollback(root: Path, model: str, note: Note) -> State:
 
     def change(state: State) -> dict[str, Any]:
         if state.previous is None:
-            raise InvalidInput(f"{model}: no version served before {state.serving or 'any other'}; nothing to go back to")
+            served = f"no version served before {state.serving or 'any other'}"
+            raise InvalidInput(f"{model}: {served}; nothing to go back to (--off lets none serve)")
         gates = {name: record for name, record in state.gates.items() if name != state.serving}
         shadow = None if state.shadow == state.previous else state.shadow
         return {"serving": state.previous, "shadow": shadow, "earlier": state.earlier[:-1], "gates": gates}
+
+    return _move(root, model, "rollback", note, change)
+
+
+def withdraw(root: Path, model: str, note: Note) -> State:
+    """Let no version serve; a rollback brings back what served.
+
+    What the gate said of it no longer counts, as after a rollback.
+
+    Raises:
+        InvalidInput: none serves. NotStored: as `promote`.
+    """
+
+    def change(state: State) -> dict[str, Any]:
+        if state.serving is None:
+            raise InvalidInput(f"{model}: no version serves; there is nothing to take away")
+        gates = {name: record for name, record in state.gates.items() if name != state.serving}
+        return {"serving": None, "earlier": (*state.earlier, state.serving)[-KEPT_EARLIER:], "gates": gates}
 
     return _move(root, model, "rollback", note, change)
 

@@ -6,9 +6,9 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from feature_store.version_manifest import (
     version_name,
 )
 from schemas.errors import InvalidInput
+from stream_workers.models.deep.blend_ranker import BlendRanker, probe
 from stream_workers.models.deep.published import LoadScorer, PublishedModel, published_model
 from stream_workers.models.deep.scorer import F32, Query, Scorer
 
@@ -53,16 +54,65 @@ def publish(root: Path, model: str, scorer: Scorer, item_ids: Sequence[str], use
         TrainingFailed: the scores are not finite.
         NotStored: a full disk or the like; nothing is left behind.
     """
+    told = facts.trained_on
+    if (told.items, told.users) != (len(item_ids), len(user_ids)):
+        raise InvalidInput(f"ids of {len(item_ids)} items and {len(user_ids)} users; the facts say {told.items} and {told.users}")
+    if not item_ids:
+        raise InvalidInput("a model without items; nothing could be recommended")
+    return store_version(root, model, scorer, lambda one: _probe(one, len(item_ids)), id_arrays(item_ids, user_ids), facts)
+
+
+def publish_ranker(root: Path, model: str, ranker: BlendRanker, facts: Facts) -> str:
+    """As `publish`, for what orders candidates and knows no ids.
+
+    Raises:
+        InvalidInput, TrainingFailed, NotStored: as `publish`.
+    """
+    return store_version(root, model, ranker, probe, id_arrays((), ()), facts)
+
+
+class Storable(Protocol):
+    """Arrays and settings of which it can be made again (`load`)."""
+
+    kind: ClassVar[str]
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Everything that was learnt."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """What stands beside it, as JSON."""
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """The same again."""
+
+
+Model = TypeVar("Model", bound=Storable)
+
+
+def store_version(
+    root: Path, model: str, made: Model, asked: Callable[[Model], F32], ids: Mapping[str, NDArray[Any]], facts: Facts
+) -> str:
+    """Write a version of anything that is arrays and settings; see `publish`.
+
+    Args:
+        asked: what it answers to a few questions: finite, and the same before and after it was stored. ids: of its rows.
+    """
     checked_model_name(model)
-    stored, settings = _storable(scorer), json.loads(as_json(dict(scorer.settings())))
-    _check_facts(facts, item_ids, user_ids)
-    asked, scores = _probe(scorer, len(item_ids))
+    stored, settings = _storable(made), json.loads(as_json(dict(made.settings())))
+    if facts.trained_on.first_ms > facts.trained_on.last_ms:
+        raise InvalidInput(f"trained_on: first_ms={facts.trained_on.first_ms} is after last_ms={facts.trained_on.last_ms}")
+    scores = asked(made)
+    if not np.isfinite(scores).all():
+        raise TrainingFailed(f"{made.kind!r} gives scores that are not finite; it is not published")
     with writing(f"{root / model}"):
         folder = made_folder(root, model)
         with draft_folder(folder) as draft:
-            files = {ARRAYS: _write(draft / ARRAYS, stored), IDS: _write(draft / IDS, id_arrays(item_ids, user_ids))}
-            _check_return(draft / ARRAYS, scorer, settings, asked, scores)
-            manifest = Manifest(**dict(facts), model=model, kind=scorer.kind, settings=settings, files=files)
+            files = {ARRAYS: _write(draft / ARRAYS, stored), IDS: _write(draft / IDS, ids)}
+            again = type(made).load(view_arrays(map_file(draft / ARRAYS), draft / ARRAYS), settings)
+            if not np.array_equal(asked(again), scores):
+                raise InvalidInput(f"{made.kind!r} gives other scores after it was stored and loaded: arrays() or load() is wrong")
+            manifest = Manifest(**dict(facts), model=model, kind=made.kind, settings=settings, files=files)
             _write_manifest(draft, manifest)
             return _appear(draft, folder, version_name(manifest))
 
@@ -77,7 +127,7 @@ def load(root: Path, model: str, version: str, load_scorer: LoadScorer, *, check
     return published_model(read_version(root, model, version, checksums=checksums), load_scorer)
 
 
-def _storable(scorer: Scorer) -> dict[str, NDArray[Any]]:
+def _storable(scorer: Storable) -> dict[str, NDArray[Any]]:
     """The arrays as the format wants them: contiguous (it writes others wrongly, without a word), little endian, numbers only."""
     learnt = scorer.arrays().items()
     stored = {name: np.require(array, array.dtype.newbyteorder("<"), requirements="C") for name, array in learnt}
@@ -87,33 +137,12 @@ def _storable(scorer: Scorer) -> dict[str, NDArray[Any]]:
     return stored
 
 
-def _check_facts(facts: Facts, item_ids: Sequence[str], user_ids: Sequence[str]) -> None:
-    told = facts.trained_on
-    if (told.items, told.users) != (len(item_ids), len(user_ids)):
-        raise InvalidInput(f"ids of {len(item_ids)} items and {len(user_ids)} users; the facts say {told.items} and {told.users}")
-    if told.first_ms > told.last_ms:
-        raise InvalidInput(f"trained_on: first_ms={told.first_ms} is after last_ms={told.last_ms}")
-
-
-def _probe(scorer: Scorer, items: int) -> tuple[list[Query], F32]:
+def _probe(scorer: Scorer, items: int) -> F32:
     """What the scorer says to somebody unknown and to somebody who took the first and the last item."""
-    if not items:
-        raise InvalidInput("a model without items; nothing could be recommended")
     scored = scorer.score([Query.of([])]).shape
     if scored != (1, items):
         raise InvalidInput(f"{scorer.kind!r} scores {scored[-1]} items; {items} ids were given")
-    asked = [Query.of([]), Query.of([0, items - 1])]
-    scores = scorer.score(asked)
-    if not np.isfinite(scores).all():
-        raise TrainingFailed(f"{scorer.kind!r} gives scores that are not finite; it is not published")
-    return asked, scores
-
-
-def _check_return(path: Path, scorer: Scorer, settings: Mapping[str, Any], asked: Sequence[Query], scores: F32) -> None:
-    """What was written must become the same model again."""
-    again = type(scorer).load(view_arrays(map_file(path), path), settings)
-    if not np.array_equal(again.score(asked), scores):
-        raise InvalidInput(f"{scorer.kind!r} gives other scores after it was stored and loaded; its arrays() or load() is wrong")
+    return scorer.score([Query.of([]), Query.of([0, items - 1])])
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> StoredFile:

@@ -75,10 +75,11 @@ def baselines(contest: Contest) -> dict[str, Ranked]:
         "smoothed_ctr": lambda: table.column("ctr_10"),
         "strength": lambda: table.column("strength"),
     }
-    return {name: _unlearnt(contest, np.asarray(scores[name](), np.float64)) for name in BASELINES}
+    return {name: unlearnt(contest, np.asarray(scores[name](), np.float64)) for name in BASELINES}
 
 
-def _unlearnt(contest: Contest, scores: F64) -> Ranked:
+def unlearnt(contest: Contest, scores: F64) -> Ranked:
+    """An order that needs no training, by its scores of all slates: float64[S, W]."""
     return Ranked(scores[contest.split.validation], scores[contest.split.test], 0.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -38,13 +39,16 @@ class FeatureScale(NamedTuple):
         columns = (rows.mean(axis=0), rows.std(axis=0), around.std(axis=0))
         return cls(*(column.astype(np.float32) for column in columns))
 
-    def inputs(self, values: F32, shown: Bools) -> F32:
+    def inputs(self, values: F32, shown: Bools, around: Bools | None = None) -> F32:
         """Inputs of a model: the feature minus its slate's mean, in spreads, and the feature in standard deviations.
+
+        Args:
+            around: bool[S, W], whose mean is taken for the slate's; None: all that is shown.
 
         Returns:
             float32[S, W, 2 F], cut at 5 either way, 0 at places without an item and for a feature that never varied.
         """
-        centred, standard = _centred(values, shown), values - self.means
+        centred, standard = _centred(values, shown if around is None else around), values - self.means
         both = np.concatenate((_divided(centred, self.spreads), _divided(standard, self.sds)), axis=2)
         return np.clip(both, -_FARTHEST, _FARTHEST) * shown[:, :, None].astype(np.float32)
 
@@ -106,6 +110,25 @@ class SlateRanker:
         scores = self._dense("score", hidden) + inputs @ self._arrays["direct_kernel"]
         return np.where(shown, scores[:, :, 0], _HIDDEN)
 
+    def score_beside(self, values: F32, context: int) -> F32:
+        """Scores of N candidates, each as if it were shown beside the first `context` of them: float32[N].
+
+        A slate is small and its candidates are many. Features are centred around those in the context, and attention sees these
+        and the candidate itself; so what is scored looks like what was trained on, at a cost of N * context. With `context` = N
+        the scores are those of `score`.
+
+        Args:
+            values: float32[N, F]. context: 1 to N.
+        """
+        beside = np.arange(len(values)) < context
+        scale = FeatureScale(self._arrays["means"], self._arrays["sds"], self._arrays["spreads"])
+        inputs = scale.inputs(values[None], np.ones((1, len(values)), np.bool_), beside[None])[0]
+        hidden = np.maximum(self._dense("inner", inputs), 0)
+        hidden = self._norm(1, hidden + self._attention_beside(hidden, context))
+        hidden = self._norm(2, hidden + np.maximum(self._dense("outer", hidden), 0))
+        scores: F32 = (self._dense("score", hidden) + inputs @ self._arrays["direct_kernel"])[:, 0]
+        return scores
+
     def _dense(self, name: str, inputs: F32) -> F32:
         outputs: F32 = inputs @ self._arrays[f"{name}_kernel"] + self._arrays[f"{name}_bias"]
         return outputs
@@ -123,9 +146,34 @@ class SlateRanker:
         logits = np.where(shown[:, None, None, :], logits, _HIDDEN)
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
-        seen = (weights @ value).swapaxes(1, 2)
+        return self._together((weights @ value).swapaxes(1, 2))
+
+    def _together(self, seen: F32) -> F32:
+        """What the heads saw, float32[..., H, K], as one vector: float32[..., D]."""
         together: F32 = np.tensordot(seen, self._arrays["together_kernel"], axes=2) + self._arrays["together_bias"]
         return together
+
+    def _attention_beside(self, inputs: F32, context: int) -> F32:
+        """Attention of each row of float32[N, D] to the first `context` rows and to itself."""
+        kernels, biases = self._of_heads
+        split = (inputs @ kernels + biases).reshape(len(inputs), 3, *self._arrays["query_bias"].shape)
+        query, key, value = split.transpose(1, 2, 0, 3)  # one product for all three: calls cost more than sums here
+        query = query / np.float32(math.sqrt(query.shape[-1]))
+        others = query @ key[:, :context].swapaxes(-1, -2)
+        own = np.einsum("hnk,hnk->hn", query, key)[:, :, None]
+        own[:, :context] = _HIDDEN  # those are among the others
+        largest = np.maximum(others.max(axis=-1, keepdims=True), own)
+        others, own = np.exp(others - largest), np.exp(own - largest)
+        seen = (others @ value[:, :context] + own * value) / (others.sum(axis=-1, keepdims=True) + own)
+        return self._together(seen.swapaxes(0, 1))
+
+    @cached_property
+    def _of_heads(self) -> tuple[F32, F32]:
+        """The kernels and biases of query, key and value side by side: float32[D, 3 H K] and [3 H K]."""
+        parts = ("query", "key", "value")
+        kernels = [self._arrays[f"{part}_kernel"].reshape(len(self._arrays["inner_bias"]), -1) for part in parts]
+        biases = [self._arrays[f"{part}_bias"].reshape(-1) for part in parts]
+        return np.concatenate(kernels, axis=1), np.concatenate(biases)
 
     def _heads(self, part: str, inputs: F32) -> F32:
         """float32[S, H, W, K]."""
