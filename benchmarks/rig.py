@@ -42,25 +42,25 @@ def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
     return result
 
 
-def catalogue() -> list[Record]:
-    """10,000 items with two of 20 categories each."""
+def catalogue(items: int = ITEMS) -> list[Record]:
+    """Items with two of 20 categories each."""
     rng = np.random.default_rng(1)
     records = []
-    for item in range(ITEMS):
+    for item in range(items):
         categories = [f"category {c}" for c in rng.choice(CATEGORIES, 2, replace=False)]
         record = {"item_id": str(1_000_000 + item), "title": f"Film {item}", "categories": categories}
         records.append(("items", str(1_000_000 + item), orjson.dumps(record)))
     return records
 
 
-def events(count: int, users: int, seed: int = 2, start_ms: int | None = None) -> Iterator[Record]:
+def events(count: int, users: int, seed: int = 2, start_ms: int | None = None, items: int = ITEMS) -> Iterator[Record]:
     """Clicks and views of `users` users on Zipf-popular items, a second apart, each with an event id."""
     rng = np.random.default_rng(seed)
-    items = 1_000_000 + np.minimum((rng.pareto(0.8, count) * 20).astype(np.int64), ITEMS - 1)
+    taken = 1_000_000 + np.minimum((rng.pareto(0.8, count) * 20).astype(np.int64), items - 1)
     who = rng.integers(0, users, count)
     clicked = rng.random(count) < 0.7
     start = start_ms if start_ms is not None else int(time.time() * 1000) - count * 1000
-    for n, (item, user, click) in enumerate(zip(items.tolist(), who.tolist(), clicked.tolist(), strict=True)):
+    for n, (item, user, click) in enumerate(zip(taken.tolist(), who.tolist(), clicked.tolist(), strict=True)):
         value = {"event_id": f"{seed}-{n}", "user_id": f"user{user}", "item_id": str(item), "timestamp": start + n * 1000}
         yield ("clicks" if click else "views", f"user{user}", orjson.dumps(value))
 

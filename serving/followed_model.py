@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
 
@@ -58,6 +58,11 @@ class FollowedModel:
     def knows(self, items: Sequence[str]) -> bool:
         """Whether any of the items was ever learnt."""
         return any(self.bank.items.code(item) >= 0 for item in items)
+
+    def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
+        """Those of the items that were never learnt. All are looked up at once: most often none of hundreds is new."""
+        asked = list(items)
+        return (item for item, code in zip(asked, self.bank.items.known(asked), strict=True) if code < 0)
 
     def remembers(self, user_id: str | None) -> bool:
         """Whether anything was learnt from this person."""
