@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -102,14 +102,18 @@ def disliked(record: Record) -> frozenset[str]:
 
 def _blend(blended: Blended) -> dict[str, Any]:
     proposal = blended.proposal
-    sources = {name: _placed(places) for name, places in zip(proposal.names, proposal.places, strict=True) if places.any()}
+    sources = dict(_placed(proposal.names, proposal.places))
     found = {"items": proposal.items, "scores": _rounded(proposal.scores), "sources": sources}
     return found if proposal.features is None else found | {"features": _features(proposal.names, proposal.features)}
 
 
-def _placed(places: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-    rows = np.flatnonzero(places)
-    return {"rows": rows, "places": places[rows]}
+def _placed(names: Sequence[str], places: NDArray[np.int32]) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
+    """What each source proposed; found for all of them in one go."""
+    sources, rows = np.divmod(np.flatnonzero(places), places.shape[1])
+    told, ends = places[sources, rows], np.cumsum(np.bincount(sources, minlength=len(names))).tolist()
+    for name, start, end in zip(names, [0, *ends], ends, strict=False):
+        if end > start:
+            yield name, {"rows": rows[start:end], "places": told[start:end]}
 
 
 def _features(sources: tuple[str, ...], values: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from threading import Lock
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from stream_workers.models.online.context_popularity import PREFIX, ContextPopul
 from stream_workers.models.online.id_table import IdTable
 
 NAME: Final = "online-1"
+_NEVER: Final = -1  # the code of what a table does not have
 State = Mapping[str, NDArray[Any]]
 
 
@@ -62,7 +64,7 @@ class FollowedModel:
     def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
         """Those of the items that were never learnt. All are looked up at once: most often none of hundreds is new."""
         asked = list(items)
-        return (item for item, code in zip(asked, self.bank.items.known(asked), strict=True) if code < 0)
+        return compress(asked, map(_NEVER.__eq__, self.bank.items.known(asked)))
 
     def remembers(self, user_id: str | None) -> bool:
         """Whether anything was learnt from this person."""

@@ -96,8 +96,8 @@ class Recommender:
     def _newcomers(self, decision: Decision, chosen: Container[str] = ()) -> Iterator[str]:
         """What is described like what the person took, may be shown and has no events yet, without what is chosen already."""
         allowed, may_show = decision.allowed, self.steering.gate(decision.plan, decision.state)
-        fitting = (item for item in decision.alike if item not in chosen and (allowed is None or item in allowed))
-        return (item for item in self._blend.unheard_of(fitting) if may_show(item))
+        fresh = self._blend.unheard_of(decision.alike)
+        return (item for item in fresh if item not in chosen and (allowed is None or item in allowed) and may_show(item))
 
     def _with_newcomers(self, decision: Decision) -> Decision:
         """The decision with a few places for newcomers."""
