@@ -81,6 +81,7 @@ class Client:
     """Requests to one server, over as many connections as are needed at the same time."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         parts = urlsplit(url)
         self._address = parts.hostname, parts.port
         self._idle: list[_Connection] = []

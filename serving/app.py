@@ -33,7 +33,9 @@ from serving import (
 from serving.access.install import Access
 from serving.access.protocol import BoundedHead
 from serving.edge import Edge
+from serving.listening import EagerServer
 from serving.openapi_examples import illustrate
+from serving.overload import Overload, lanes_of
 from serving.services import DEFAULTS, Services, connect
 from stream_workers.models.online.settings import BankSettings
 
@@ -67,6 +69,9 @@ def create_app(settings: Settings, services: Services | None = None, numbers: Ba
     app.state.services = parts
     app.state.access = access
     problems.install(app)
+    lanes = lanes_of(settings)
+    parts.metrics.watch(lanes)
+    app.add_middleware(Overload, lanes=lanes, metrics=parts.metrics)  # behind the gate: nothing is read of a body before it
     access.install(app)
     illustrate(app)
     app.add_middleware(Edge, metrics=parts.metrics)
@@ -115,7 +120,7 @@ def run(settings: Settings, numbers: BankSettings = DEFAULTS) -> None:
     _announce(settings, listening.getsockname()[1])
     app.state.access.announce(settings.api_host)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        EagerServer(config).run(sockets=[listening])
     finally:
         listening.close()
 
