@@ -29,6 +29,7 @@ from schemas.settings import Settings
 from schemas.topics import EVENT_TOPICS, ITEM_SIGNALS
 
 ITEMS, CATEGORIES = 10_000, 20
+_API = ("-m", "ops.cli", "api")
 Record = tuple[str, str, bytes]
 
 
@@ -96,12 +97,13 @@ class Rig:
             raise TimeoutError("Kafka did not acknowledge")
         return count
 
-    def spawn(self, *command: str, **settings: Any) -> subprocess.Popen[bytes]:
-        """Start a process with the addresses in its environment."""
+    def spawn(self, *command: str, root: Path | None = None, **settings: Any) -> subprocess.Popen[bytes]:
+        """Start a process with the addresses in its environment, of this checkout or of another one."""
         given = {"kafka": self.servers.kafka, "redis": self.servers.redis, "partitions": self.settings.partitions} | settings
         environment = os.environ | {f"FRESHET_{name.upper()}": str(value) for name, value in given.items()}
+        environment |= {"PYTHONPATH": str(root)} if root else {}
         with (self.folder / f"process-{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen([sys.executable, *command], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=log)
         self._processes.append(process)
         return process
 
@@ -128,21 +130,25 @@ class Rig:
         beats = [orjson.loads(self.redis.get(key) or b"{}") for key in self.redis.scan_iter("worker:*")]
         return any((beat.get("learner") or {}).get("lag") is not None for beat in beats)
 
-    def api(self) -> str:
+    def api(self, root: Path | None = None, **settings: Any) -> str:
         """Start an API, wait until it is ready; returns its URL."""
+        return self.server(*_API, ready="/readyz", root=root, **settings)[0]
+
+    def server(self, *command: str, ready: str, root: Path | None = None, **settings: Any) -> tuple[str, subprocess.Popen[bytes]]:
+        """Start something that listens at the port of the settings, wait until that path answers 200; returns its URL too."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.spawn("-m", "ops.cli", "api", api_port=port)
+        process = self.spawn(*command, root=root, api_port=port, **settings)
         url = f"http://127.0.0.1:{port}"
 
-        def ready() -> bool:
+        def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{url}/readyz").status_code == 200
+                return httpx.get(url + ready).status_code == 200
             return False
 
-        wait_until(ready, 60, "the API to be ready")
-        return url
+        wait_until(answers, 120, f"{' '.join(command)} to be ready")
+        return url, process
 
     def applied(self) -> tuple[int, int]:
         """Records whose effect the store contains: of the event topics, and of `item-signals`."""
