@@ -10,10 +10,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
+import orjson
 
-from benchmarks.http_load import get, with_client
+from benchmarks.http_load import Reply, get, with_client
 from benchmarks.learned_store import USERS, fill
 from benchmarks.rig import rig
 from benchmarks.row import Row
@@ -35,7 +37,11 @@ def run(beside: Path | None = None) -> list[Row]:
             kind: [[_cost(url, process, requests(IN_ROUND, turn)) for url, process in apis] for turn in range(ROUNDS)]
             for kind, requests in (("health", health), ("plain", plain), ("steered", steered))
         }
-    return [_row(kind, [median(column) for column in zip(*rounds, strict=True)]) for kind, rounds in costs.items()]
+        asked = plain(IN_ROUND, 99) + steered(IN_ROUND, 99)
+        answers = [with_client(url, lambda client: client.at_rate(asked, RATE)) for url, _ in apis]
+    rows = [_row(kind, [median(column) for column in zip(*rounds, strict=True)]) for kind, rounds in costs.items()]
+    other = sum(_told(one) != _told(another) for one, another in zip(answers[0], answers[-1], strict=True))
+    return [*rows, Row("request_cost/other_answers", other, f"of {len(asked)}")] if beside else rows
 
 
 def health(count: int, _: int) -> list[bytes]:
@@ -47,6 +53,14 @@ def plain(count: int, seed: int) -> list[bytes]:
     """The best ten, as they are."""
     people = np.random.default_rng(seed).integers(0, USERS, count).tolist()
     return [get(f"/v1/users/user{user}/recommendations?k=10") for user in people]
+
+
+def _told(reply: Reply) -> dict[str, Any]:
+    """The answer without what no two answers share."""
+    answer: dict[str, Any] = orjson.loads(reply.body)
+    answer["freshness"].pop("age_ms")
+    del answer["request_id"]
+    return answer
 
 
 def _row(kind: str, costs: Sequence[float]) -> Row:
