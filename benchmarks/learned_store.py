@@ -24,13 +24,14 @@ from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
 
 USERS: Final = 10_000
-MORE_EVENTS: Final = 200_000  # beside one of every item
+MORE_EVENTS: Final = 100_000  # beside one of every item
 _BATCH: Final = 4000
+_RANKED: Final = 200  # of 100,000 items, ranking all by every model takes longer than everything else
 _KEYS: Final = 1000
 
 
 def fill(bench: Rig, items: int) -> dict[str, Any]:
-    """Put a catalogue into Kafka, and into Redis what workers and learner make of one event of every item and 200,000 more.
+    """Put a catalogue into Kafka, and into Redis what workers and learner make of one event of every item and 100,000 more.
 
     Returns:
         Settings that an API of this store needs.
@@ -52,12 +53,12 @@ def describe(bank: ModelBank, records: Iterable[Record]) -> None:
         bank.describe(record["item_id"], record["categories"], record["title"])
 
 
-def learn(bank: ModelBank, stream: Iterator[dict[str, Any]], count: int) -> None:
-    """Learn the next events, one in fifty of them ranked."""
+def learn(bank: ModelBank, stream: Iterator[dict[str, Any]], count: int, ranked: int = 50) -> None:
+    """Learn the next events, one in so many of them ranked: from these the blend learns."""
     for start in range(0, count, _BATCH):
         part = list(islice(stream, min(_BATCH, count - start)))
         users, items, times = ([event[name] for event in part] for name in ("user_id", "item_id", "timestamp"))
-        bank.advance(Interactions.taken(users, items, np.array(times, np.int64)), np.arange(len(part)) % 50 == 0)
+        bank.advance(Interactions.taken(users, items, np.array(times, np.int64)), np.arange(len(part)) % ranked == 0)
 
 
 def _log(items: int) -> Iterator[Record]:
@@ -92,7 +93,7 @@ def _learnt(numbers: BankSettings, records: Sequence[Record], log: Sequence[Reco
     """What the learner commits."""
     bank = ModelBank(numbers)
     describe(bank, records)
-    learn(bank, (orjson.loads(value) for _, _, value in log), len(log))
+    learn(bank, (orjson.loads(value) for _, _, value in log), len(log), _RANKED)
     return PageWriter(1, origin_of(numbers)).changes(bank.state(), bank.learnt, int(time.time() * 1000)).puts
 
 
