@@ -37,6 +37,7 @@ class Lane:
         self._patience, self._standing = patience, standing
         self._queue: deque[_Waiting] = deque()
         self._since = 0.0  # from when on there was always somebody waiting
+        self._baton = asyncio.Lock()
 
     @property
     def working(self) -> int:
@@ -73,6 +74,15 @@ class Lane:
         finally:
             if timer is not None:
                 timer.cancel()
+
+    async def begin(self) -> None:
+        """Wait for a turn of the event loop in which no other request of this lane begins.
+
+        A request that waits for nothing runs to its end in the turn in which it begins. If all slots began in one, whoever
+        connects, sends or is to be refused would be looked at once in so many answers, and wait unseen in front of the queue.
+        """
+        async with self._baton:
+            await asyncio.sleep(0)
 
     def leave(self) -> None:
         """Hand the slot on."""

@@ -9,8 +9,7 @@ A slot is held from when the whole request is there until the answer is ready to
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -65,27 +64,27 @@ class Overload:
         if scope["method"] not in ("GET", "HEAD"):
             receive = await _complete(receive)
         if await lane.enter():
-            await self._in_slot(lane.leave, scope, receive, send)
+            await self._in_slot(lane, scope, receive, send)
         else:
             self._refused.inc()
             await self._refusal(scope, receive, send)
 
-    async def _in_slot(self, leave: Callable[[], None], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _in_slot(self, lane: Lane, scope: Scope, receive: Receive, send: Send) -> None:
         held = True
 
         async def leaving(message: Message) -> None:
             nonlocal held
             if held and message["type"] == "http.response.start":
                 held = False
-                leave()
+                lane.leave()
             await send(message)
 
         try:
-            await asyncio.sleep(0)  # some requests never wait for anything; without this, those behind them would queue unseen
+            await lane.begin()
             await self._app(scope, receive, leaving)
         finally:
             if held:
-                leave()
+                lane.leave()
 
 
 async def _complete(receive: Receive) -> Receive:

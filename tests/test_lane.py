@@ -91,6 +91,24 @@ async def test_a_request_that_is_given_up_takes_no_slot_with_it(late: bool) -> N
     assert await lane.enter()
 
 
+async def test_one_request_a_turn_begins() -> None:
+    """Others are looked at in between, however many have slots."""
+    lane, seen = Lane(8, 1.0, 0.1), list[str]()
+
+    async def request() -> None:
+        assert await lane.enter()
+        await lane.begin()
+        seen.append("request")
+
+    async def another() -> None:
+        while seen.count("request") < 4:
+            seen.append("another")
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(request() for _ in range(4)), another())
+    assert "request request" not in " ".join(seen)
+
+
 def scope(method: str, path: str) -> Scope:
     return {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
 

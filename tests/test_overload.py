@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.http_load import Client, Reply, get, post, with_client
 
-SECONDS = 3.0
+SECONDS = 4.0
 
 # 600 candidates to filter and rerank: some 10 ms of the server's core, none of it anybody else's.
 HEAVY = post(
@@ -86,7 +86,7 @@ def test_twice_the_load_it_can_hold(url: str) -> None:
     refused = [reply for reply in seen.replies if reply.status == 503]
     assert {reply.status for reply in seen.replies} == {200, 503}
     assert all(reply.retry_after and b"try again" in reply.body for reply in refused)
-    assert len(refused) < 3 / 4 * len(seen.replies), "it must still answer what it can"
+    assert len(refused) < 0.9 * len(seen.replies), "it must still answer what it can"
     assert seen.accepted_p99 < seen.bound_ms
     assert {reply.status for reply in seen.health} == {200}, "health and metrics are never refused"
     assert {reply.status for reply in seen.afterwards} == {200}
