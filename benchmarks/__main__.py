@@ -17,7 +17,7 @@ from benchmarks.row import Row
 ALL = (
     "worker_throughput", "freshness", "recommend", "store_bytes", "online_throughput", "replay_throughput", "mf_cost",
     "model_commits", "rnn_step", "session_states", "rerank", "search", "decision_record", "own_source",
-    "blend_ranker",
+    "blend_ranker", "serve", "click_to_answer", "request_cost",
 )  # fmt: skip
 
 
@@ -25,12 +25,16 @@ def main() -> None:
     """Run what was asked for, all of it by default."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*ALL, []], help=f"which to run, of {', '.join(ALL)}; all by default")
+    parser.add_argument("--items", type=int, help="serve: how many items there are, 100,000 unless told")
+    parser.add_argument("--beside", type=Path, help="request_cost: another checkout, measured in turn with this one")
     parser.add_argument("--json", type=Path, help="file for the rows")
     arguments = parser.parse_args()
+    given = {"serve": {"items": arguments.items}, "request_cost": {"beside": arguments.beside}}
     rows: list[Row] = []
     for name in arguments.names or ALL:
         print(f"running {name} ...", file=sys.stderr, flush=True)
-        measured = importlib.import_module(f"benchmarks.{name}").run()
+        options = {option: value for option, value in given.get(name, {}).items() if value is not None}
+        measured = importlib.import_module(f"benchmarks.{name}").run(**options)
         print("  " + "; ".join(f"{row.name} {row.value:,.1f} {row.unit}" for row in measured), file=sys.stderr, flush=True)
         rows += measured
     table = Table(title=f"Freshet on {platform.machine()}, Python {platform.python_version()}")

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from statistics import mean, median
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from benchmarks.learned_store import describe, learn
 from benchmarks.rig import catalogue, events
 from benchmarks.row import Row
 from feature_store.memory import MemoryStore
@@ -19,7 +19,6 @@ from feature_store.model_pages import PageWriter
 from serving.guarded_store import GuardedStore
 from serving.model_replica import ModelReplica
 from stream_workers.models.online.bank import ModelBank
-from stream_workers.models.online.columns import Interactions
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
 from stream_workers.models.scoring_bank import ScoringBank
@@ -72,15 +71,15 @@ def run() -> list[Row]:
 
 async def _run() -> list[Row]:
     bank, stream = ModelBank(), _stream()
-    _describe(bank)
-    _learn(bank, stream, BEFORE)
+    describe(bank, catalogue())
+    learn(bank, stream, BEFORE)
     origin = origin_of(BankSettings())
     deltas, whole = Followed(PageWriter(1, origin), origin), Followed(WholePages(1, origin), origin)
     rows: list[Row] = []
     for count in BETWEEN:
         costs: list[tuple[Cost, Cost]] = []
         for _ in range(COMMITS):
-            _learn(bank, stream, count)
+            learn(bank, stream, count)
             costs.append((await deltas.commit(bank.state(), bank.learnt), await whole.commit(bank.state(), bank.learnt)))
         ours, theirs = zip(*costs[-COUNTED:], strict=True)
         rows += _rows(count, ours, theirs)
@@ -102,20 +101,3 @@ def _medians(costs: tuple[Cost, ...]) -> tuple[float, float]:
 
 def _stream() -> Iterator[dict[str, Any]]:
     return (orjson.loads(value) for _, _, value in events(BEFORE + COMMITS * sum(BETWEEN), USERS))
-
-
-def _describe(bank: ModelBank) -> None:
-    for record in (orjson.loads(value) for _, _, value in catalogue()):
-        bank.describe(record["item_id"], record["categories"], record["title"])
-
-
-def _learn(bank: ModelBank, stream: Iterator[dict[str, Any]], count: int) -> None:
-    """Learn the next events, one in fifty of them ranked."""
-    for start in range(0, count, 4000):
-        part = [next(stream) for _ in range(min(4000, count - start))]
-        users, items, times = (list(column) for column in zip(*(_columns(event) for event in part), strict=True))
-        bank.advance(Interactions.taken(users, items, np.array(times, np.int64)), np.arange(len(part)) % 50 == 0)
-
-
-def _columns(event: dict[str, Any]) -> tuple[str, str, int]:
-    return event["user_id"], event["item_id"], event["timestamp"]

@@ -29,6 +29,7 @@ from schemas.settings import Settings
 from schemas.topics import EVENT_TOPICS, ITEM_SIGNALS
 
 ITEMS, CATEGORIES = 10_000, 20
+_API = ("-m", "ops.cli", "api")
 Record = tuple[str, str, bytes]
 
 
@@ -42,25 +43,25 @@ def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
     return result
 
 
-def catalogue() -> list[Record]:
-    """10,000 items with two of 20 categories each."""
+def catalogue(items: int = ITEMS) -> list[Record]:
+    """Items with two of 20 categories each."""
     rng = np.random.default_rng(1)
     records = []
-    for item in range(ITEMS):
+    for item in range(items):
         categories = [f"category {c}" for c in rng.choice(CATEGORIES, 2, replace=False)]
         record = {"item_id": str(1_000_000 + item), "title": f"Film {item}", "categories": categories}
         records.append(("items", str(1_000_000 + item), orjson.dumps(record)))
     return records
 
 
-def events(count: int, users: int, seed: int = 2, start_ms: int | None = None) -> Iterator[Record]:
+def events(count: int, users: int, seed: int = 2, start_ms: int | None = None, items: int = ITEMS) -> Iterator[Record]:
     """Clicks and views of `users` users on Zipf-popular items, a second apart, each with an event id."""
     rng = np.random.default_rng(seed)
-    items = 1_000_000 + np.minimum((rng.pareto(0.8, count) * 20).astype(np.int64), ITEMS - 1)
+    taken = 1_000_000 + np.minimum((rng.pareto(0.8, count) * 20).astype(np.int64), items - 1)
     who = rng.integers(0, users, count)
     clicked = rng.random(count) < 0.7
     start = start_ms if start_ms is not None else int(time.time() * 1000) - count * 1000
-    for n, (item, user, click) in enumerate(zip(items.tolist(), who.tolist(), clicked.tolist(), strict=True)):
+    for n, (item, user, click) in enumerate(zip(taken.tolist(), who.tolist(), clicked.tolist(), strict=True)):
         value = {"event_id": f"{seed}-{n}", "user_id": f"user{user}", "item_id": str(item), "timestamp": start + n * 1000}
         yield ("clicks" if click else "views", f"user{user}", orjson.dumps(value))
 
@@ -96,12 +97,13 @@ class Rig:
             raise TimeoutError("Kafka did not acknowledge")
         return count
 
-    def spawn(self, *command: str, **settings: Any) -> subprocess.Popen[bytes]:
-        """Start a process with the addresses in its environment."""
+    def spawn(self, *command: str, root: Path | None = None, **settings: Any) -> subprocess.Popen[bytes]:
+        """Start a process with the addresses in its environment, of this checkout or of another one."""
         given = {"kafka": self.servers.kafka, "redis": self.servers.redis, "partitions": self.settings.partitions} | settings
         environment = os.environ | {f"FRESHET_{name.upper()}": str(value) for name, value in given.items()}
+        environment |= {"PYTHONPATH": str(root)} if root else {}
         with (self.folder / f"process-{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen([sys.executable, *command], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=log)
         self._processes.append(process)
         return process
 
@@ -128,21 +130,25 @@ class Rig:
         beats = [orjson.loads(self.redis.get(key) or b"{}") for key in self.redis.scan_iter("worker:*")]
         return any((beat.get("learner") or {}).get("lag") is not None for beat in beats)
 
-    def api(self) -> str:
+    def api(self, root: Path | None = None, **settings: Any) -> str:
         """Start an API, wait until it is ready; returns its URL."""
+        return self.server(*_API, ready="/readyz", root=root, **settings)[0]
+
+    def server(self, *command: str, ready: str, root: Path | None = None, **settings: Any) -> tuple[str, subprocess.Popen[bytes]]:
+        """Start something that listens at the port of the settings, wait until that path answers 200; returns its URL too."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.spawn("-m", "ops.cli", "api", api_port=port)
+        process = self.spawn(*command, root=root, api_port=port, **settings)
         url = f"http://127.0.0.1:{port}"
 
-        def ready() -> bool:
+        def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{url}/readyz").status_code == 200
+                return httpx.get(url + ready).status_code == 200
             return False
 
-        wait_until(ready, 60, "the API to be ready")
-        return url
+        wait_until(answers, 120, f"{' '.join(command)} to be ready")
+        return url, process
 
     def applied(self) -> tuple[int, int]:
         """Records whose effect the store contains: of the event topics, and of `item-signals`."""

@@ -81,6 +81,12 @@ class Settings(BaseModel):
         0, ge=0, le=100_000, description="calls a second of one key (without keys: of one address) in the long run; 0: no limit"
     )
     rate_burst: int = Field(50, ge=1, le=1_000_000, description="calls of one key at once, where there is a limit")
+    concurrency: int = Field(
+        8, ge=1, le=10_000, description="answers that an API process works on at the same time; others wait (docs/serving.md)"
+    )
+    queue_ms: int = Field(
+        250, ge=0, le=60_000, description="requests wait this long for that at most, then they get 503; 0: however long it takes"
+    )
     cors_origins: str = Field(
         "", description="origins whose pages may call the API, https://shop.example, separated by commas; empty: none"
     )

@@ -33,7 +33,9 @@ from serving import (
 from serving.access.install import Access
 from serving.access.protocol import BoundedHead
 from serving.edge import Edge
+from serving.listening import EagerServer
 from serving.openapi_examples import illustrate
+from serving.overload import Overload, lanes_of
 from serving.services import DEFAULTS, Services, connect
 from stream_workers.models.online.settings import BankSettings
 
@@ -67,6 +69,9 @@ def create_app(settings: Settings, services: Services | None = None, numbers: Ba
     app.state.services = parts
     app.state.access = access
     problems.install(app)
+    lanes = lanes_of(settings)
+    parts.metrics.watch(lanes)
+    app.add_middleware(Overload, lanes=lanes, metrics=parts.metrics)  # behind the gate: nothing is read of a body before it
     access.install(app)
     illustrate(app)
     app.add_middleware(Edge, metrics=parts.metrics)
@@ -107,17 +112,23 @@ def run(settings: Settings, numbers: BankSettings = DEFAULTS) -> None:
     # The catalogue is a hundred thousand long-lived objects; walking all of them again and again would hold up requests.
     gc.set_threshold(100_000, 50, 1000)
     app = create_app(settings, numbers=numbers)
-    config = uvicorn.Config(
-        app, loop="uvloop", http=BoundedHead, access_log=False, log_config=None, lifespan="on",
-        timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,
-    )  # fmt: skip
     listening = _bound(settings.api_host, settings.api_port)
     _announce(settings, listening.getsockname()[1])
     app.state.access.announce(settings.api_host)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        server_of(app).run(sockets=[listening])
     finally:
         listening.close()
+
+
+def server_of(app: FastAPI) -> EagerServer:
+    """The server that an app is run in."""
+    return EagerServer(
+        uvicorn.Config(
+            app, loop="uvloop", http=BoundedHead, access_log=False, log_config=None, lifespan="on",
+            timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,
+        )
+    )  # fmt: skip
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

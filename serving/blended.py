@@ -188,7 +188,7 @@ class Blend:
     def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
         """Those of the items of which the models have learnt no event; none while there are no models to say so."""
         model = self.models.current
-        return (item for item in items if not model.knows([item])) if model else iter(())
+        return model.unheard_of(items) if model else iter(())
 
     def popular_where(self, contexts: Sequence[str], k: int) -> dict[str, float]:
         """Items to their share of what happens in these contexts, see `context_popularity`; none where nothing is known of them."""

@@ -117,6 +117,5 @@ class DecisionLog:
 
     def _record(self, one: _Decided) -> Record:
         decision, filters = one.decision, filters_of(one.decision.query, one.decision.plan.surface)
-        rules = {item: self._steering.refusal(item, filters, decision.state, one.now_ms) for item in decision.withheld}
-        refused = {item: rule for item, rule in rules.items() if rule is not None}
+        refused = self._steering.refusals(decision.withheld, filters, decision.state, one.now_ms)
         return record_of(decision, one.answer, refused, one.viewer, one.now_ms)

@@ -13,7 +13,7 @@ own, `log_shares` the logarithms of the probabilities by which a published ranke
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -106,7 +106,7 @@ def disliked(record: Record) -> frozenset[str]:
 
 def _blend(blended: Blended, explain: bool) -> dict[str, Any]:
     proposal = blended.proposal
-    sources = {name: _placed(places) for name, places in zip(proposal.names, proposal.places, strict=True) if places.any()}
+    sources = dict(_placed(proposal.names, proposal.places))
     found = {"items": proposal.items, "scores": _rounded(proposal.scores), "sources": sources}
     if proposal.features is None or not explain:
         return found
@@ -120,9 +120,13 @@ def _ranker(blended: Blended) -> dict[str, Any]:
     return {"ranker": {"version": blended.ranker, "log_shares": _rounded(np.log(np.maximum(found, 1e-300)))}}
 
 
-def _placed(places: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-    rows = np.flatnonzero(places)
-    return {"rows": rows, "places": places[rows]}
+def _placed(names: Sequence[str], places: NDArray[np.int32]) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
+    """What each source proposed; found for all of them in one go."""
+    sources, rows = np.divmod(np.flatnonzero(places), places.shape[1])
+    told, ends = places[sources, rows], np.cumsum(np.bincount(sources, minlength=len(names))).tolist()
+    for name, start, end in zip(names, [0, *ends], ends, strict=False):
+        if end > start:
+            yield name, {"rows": rows[start:end], "places": told[start:end]}
 
 
 def _rounded(values: NDArray[Any]) -> NDArray[np.float64]:

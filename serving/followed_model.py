@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from threading import Lock
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.scoring_bank import ScoringBank
 
 NAME: Final = "online-1"
+_NEVER: Final = -1  # the code of what a table does not have
 State = Mapping[str, NDArray[Any]]
 
 
@@ -80,6 +82,11 @@ class FollowedModel:
     def knows(self, items: Sequence[str]) -> bool:
         """Whether any of the items was ever learnt."""
         return any(self.bank.items.code(item) >= 0 for item in items)
+
+    def unheard_of(self, items: Iterable[str]) -> Iterator[str]:
+        """Those of the items that were never learnt. All are looked up at once: most often none of hundreds is new."""
+        asked = list(items)
+        return compress(asked, map(_NEVER.__eq__, self.bank.items.known(asked)))
 
     def remembers(self, user_id: str | None) -> bool:
         """Whether anything was learnt from this person."""

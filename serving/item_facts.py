@@ -43,3 +43,15 @@ class ItemFacts:
         fields = fields_of(raw)
         self._decoded[item_id] = (raw, fields)
         return fields
+
+
+class FactsFor(dict[str, Facts]):
+    """What can be asked of items for one person at one moment, found when it is asked for: most lists need it of few or of none."""
+
+    def __init__(self, facts: ItemFacts, person: Person, now_ms: int) -> None:
+        super().__init__()
+        self._facts, self._person, self._now_ms = facts, person, now_ms
+
+    def __missing__(self, item_id: str) -> Facts:
+        found = self[item_id] = self._facts.of(item_id, self._person, self._now_ms)
+        return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from feature_store.batch_status import BatchStatus
 from feature_store.model_pages import Index
 from serving.answers import Scoreboard
+from serving.lane import Lane
 from serving.scoreboard import gauges
 
 _SECONDS: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -49,7 +51,12 @@ class Metrics:
             "freshet_source_failures", "Questions to such a source without an answer, by reason", ["source", "reason"],
             registry=registry,
         )  # fmt: skip
-        self.refused = Counter("freshet_refused", "Requests that the gate refused, by reason", ["reason"], registry=registry)
+        self.refused = Counter(
+            "freshet_refused", "Requests that the gate refused, or of which there were too many, by reason", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self._working = Gauge("freshet_lane_working", "Requests that are worked on, by lane", ["lane"], registry=registry)
+        self._waiting = Gauge("freshet_lane_waiting", "Requests that wait for others, by lane", ["lane"], registry=registry)
         self.limited_alone = Counter(
             "freshet_limited_alone", "Requests counted against a limit by this process alone: Redis was away", registry=registry
         )
@@ -93,6 +100,12 @@ class Metrics:
         self._batch_failures = Gauge("freshet_batch_failures", "Batch runs that failed", registry=registry)
         self._batch_failed = Gauge("freshet_batch_failed", "1 if the last batch run failed", registry=registry)
         self._batch_faults = Gauge("freshet_published_faults", "Published versions that could not be used here", registry=registry)
+
+    def watch(self, lanes: Mapping[str, Lane]) -> None:
+        """Show how full the lanes are whenever somebody looks."""
+        for name, lane in lanes.items():
+            self._working.labels(name).set_function(partial(getattr, lane, "working"))
+            self._waiting.labels(name).set_function(partial(getattr, lane, "waiting"))
 
     def note_list(self, round_trips: int, degraded: str | None) -> None:
         """Count an answered list: how often it asked the store, and why it is from a lower step, if it is."""

@@ -18,7 +18,7 @@ from serving.decision import Decision
 from serving.explorer import Propensity, Scored, Tried, places_of, some_places, whole_list
 from serving.filters.attributes import Facts, Person
 from serving.filters.compiled import Predicate, compiled, every
-from serving.item_facts import ItemFacts
+from serving.item_facts import FactsFor, ItemFacts
 from serving.plan import Plan, person_of
 from serving.ranking.newcomers import with_newcomers
 from serving.ranking.relaxation import kept, tiers
@@ -32,6 +32,7 @@ _HOPEFUL: Final = 50  # newcomers that are looked at
 _ROUND_TRIPS: Final = 2
 UNAVAILABLE: Final = "unavailable"
 _SURE: Final = Propensity(1.0)
+_Rule = tuple[str, Predicate]
 
 
 class Steered(NamedTuple):
@@ -73,14 +74,24 @@ class Steering:
 
     def refusal(self, item: str, filters: Iterable[str], state: UserState | None, now_ms: int) -> str | None:
         """Why an item may not be shown: `unavailable`, or the first filter that it does not meet; None: it may."""
-        if not self._shelf.may_show(item):
-            return UNAVAILABLE
-        return self.unmet(item, filters, state, now_ms)
+        return self.refusals([item], filters, state, now_ms).get(item)
+
+    def refusals(self, items: Iterable[str], filters: Iterable[str], state: UserState | None, now_ms: int) -> dict[str, str]:
+        """Those of the items that may not be shown, with why, see `refusal`."""
+        person, rules = person_of(state), [(text, compiled(text)) for text in filters]
+        found = {item: self._refusal(item, rules, person, now_ms) for item in items}
+        return {item: rule for item, rule in found.items() if rule is not None}
 
     def unmet(self, item: str, filters: Iterable[str], state: UserState | None, now_ms: int) -> str | None:
         """The first of some filters that an item does not meet; None: it meets all."""
-        facts = self._facts.of(item, person_of(state), now_ms)
-        return next((text for text in filters if not compiled(text)(facts)), None)
+        return self._unmet(item, [(text, compiled(text)) for text in filters], person_of(state), now_ms)
+
+    def _refusal(self, item: str, rules: Sequence[_Rule], person: Person, now_ms: int) -> str | None:
+        return self._unmet(item, rules, person, now_ms) if self._shelf.may_show(item) else UNAVAILABLE
+
+    def _unmet(self, item: str, rules: Sequence[_Rule], person: Person, now_ms: int) -> str | None:
+        facts = self._facts.of(item, person, now_ms) if rules else None
+        return next((text for text, holds in rules if facts is not None and not holds(facts)), None)
 
     def enough(self, plan: Plan, state: UserState | None, candidates: Sequence[Scored]) -> bool:
         """Whether the candidates fill a list that meets every constraint."""
@@ -100,7 +111,7 @@ class Steering:
         pins = self._pins(decision, person)
         free = plan.k - len(pins)
         candidates = [(item, score) for item, score in decision.chosen if item not in pins]
-        facts = {item: self._facts.of(item, person, plan.now_ms) for item, _ in candidates}
+        facts = FactsFor(self._facts, person, plan.now_ms)
         reranker = Reranker(plan, decision.interests, self._facts, self._lists.overall().best)
         order, held = _by_tiers(plan, _boosted(plan, candidates, facts), facts, free, reranker)
         meets = self._meeting(plan, [holds for _, holds in plan.constraints[:held]], person)

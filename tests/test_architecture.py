@@ -272,7 +272,17 @@ def compose_services() -> dict[str, Any]:
 def test_compose_hands_every_setting_to_the_containers() -> None:
     services = compose_services()
     only_outside = {"home", "data", "api_host", "api_port"}
-    of_api = ("API_KEYS", "API_KEYS_FILE", "SOURCE_HOSTS", "SOURCE_TOKENS", "RATE_LIMIT", "RATE_BURST", "CORS_ORIGINS")
+    of_api = (
+        "API_KEYS",
+        "API_KEYS_FILE",
+        "SOURCE_HOSTS",
+        "SOURCE_TOKENS",
+        "RATE_LIMIT",
+        "RATE_BURST",
+        "CONCURRENCY",
+        "QUEUE_MS",
+        "CORS_ORIGINS",
+    )
     only_api = {f"{PREFIX}{name}" for name in of_api}
     wanted = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields.keys() - only_outside}
     assert wanted <= services["api"]["environment"].keys()
