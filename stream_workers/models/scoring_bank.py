@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_workers.models.online.bank import ModelBank
+from stream_workers.models.online.capacity import Room
 from stream_workers.models.online.columns import History
+from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.predicting import score_pool
+from stream_workers.models.world_views import world_over
 
 F32 = NDArray[np.float32]
 _LARGEST_POOL: Final = 640  # of the bank: so many candidates it can score at once
@@ -22,6 +26,20 @@ class ScoringBank(ModelBank):
     def warm_up(self) -> None:
         """Score nothing once: what only this one asks is compiled with all other kernels, and not while people wait."""
         score_pool(self._world, self._person, self._scratch, 0, False)
+
+    def over(self, arrays: Mapping[str, NDArray[Any]], items: IdTable, users: IdTable) -> Self:
+        """Another bank, on arrays that it does not copy and does not change, see `world_views`. It has this one's working memory
+        where that is large enough, so only one of the two may be asked at a time.
+
+        Raises:
+            InvalidSettings: the arrays are of other settings or of another version.
+        """
+        bank = copy(self)
+        bank._world = world_over(arrays, self._world)
+        bank.items, bank.users = items, users
+        if Room.of(bank._world.log)[:2] != Room.of(self._world.log)[:2]:
+            bank._person, bank._scratch = bank._working_memory()
+        return bank
 
     def scores(
         self, items: Sequence[str], history: History, now_ms: int, exclude: Collection[str] = (), said: F32 | None = None,
