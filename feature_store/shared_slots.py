@@ -91,13 +91,22 @@ class Slots:
                 "FRESHET_API_PROCESSES: more than one needs Linux, whose memfd_create(2) they share their models by"
             )
         self._board = mmap.mmap(-1, mmap.PAGESIZE)  # shared with whoever is forked; one aligned word is written as a whole
-        self._announced = np.frombuffer(self._board, np.uint64, 1)
+        self._announced, self._faults = np.frombuffer(self._board, np.uint64, 2).reshape(2, 1)
         self._files = [os.memfd_create(f"freshet-models-{slot}") for slot in range(SLOTS)]
 
     @property
     def announced(self) -> int:
         """Generation and slot of the newest version as one number; 0: there is none."""
         return int(self._announced[0])
+
+    @property
+    def faults(self) -> int:
+        """How often the writer had nothing that it could write."""
+        return int(self._faults[0])
+
+    @faults.setter
+    def faults(self, count: int) -> None:
+        self._faults[0] = count
 
     def announce(self, slot: int, generation: int) -> None:
         """Make a version the newest."""

@@ -16,9 +16,10 @@ from typing import Final
 from feature_store.page_format import Index
 from feature_store.shared_slots import Array, SlotReader, Slots, Snapshot
 from schemas.errors import InvalidSettings
-from serving.followed_model import PREFIX, FollowedModel, extended
+from serving.followed_model import FollowedModel, extended
 from serving.snapshot_writer import WRITTEN_NS, index_of
 from stream_workers.models.context_view import ContextView
+from stream_workers.models.online.context_popularity import PREFIX
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.scoring_bank import ScoringBank
 from stream_workers.models.table_view import KnownIds, TableView
@@ -37,7 +38,7 @@ class SharedModels:
         note: is told how many seconds after it was written a version is used here.
 
     Attributes:
-        faults: versions that could not be used. seconds: how often to refresh.
+        current, index: as of `LearnerModels`. seconds: how often to refresh.
     """
 
     seconds = _SECONDS
@@ -49,7 +50,13 @@ class SharedModels:
         self._tables: dict[str, IdTable] = {}
         self.current: FollowedModel | None = None
         self.index: Index | None = None
-        self.faults = 0
+        self._slots = slots
+        self._faults = 0
+
+    @property
+    def faults(self) -> int:
+        """Commits of the learner that were not written, and versions that could not be used here."""
+        return self._slots.faults + self._faults
 
     async def refresh(self) -> None:
         """Take over the newest version. One that cannot be used is said and counted, and the one before stays."""
@@ -58,7 +65,7 @@ class SharedModels:
         try:
             await asyncio.to_thread(self._take_over)
         except (InvalidSettings, ValueError, KeyError) as error:
-            self.faults += 1
+            self._faults += 1
             log.warning("models: %s; going on with %s", error, self.current.name if self.current else "none")
 
     def _take_over(self) -> None:

@@ -270,7 +270,9 @@ def compose_services() -> dict[str, Any]:
 def test_compose_hands_every_setting_to_the_containers() -> None:
     services = compose_services()
     only_outside = {"home", "data", "api_host", "api_port"}
-    only_api = {f"{PREFIX}{name}" for name in ("API_KEYS", "API_KEYS_FILE", "RATE_LIMIT", "RATE_BURST", "CORS_ORIGINS")}
+    only_api = {
+        f"{PREFIX}{name}" for name in ("API_PROCESSES", "API_KEYS", "API_KEYS_FILE", "RATE_LIMIT", "RATE_BURST", "CORS_ORIGINS")
+    }
     wanted = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields.keys() - only_outside}
     assert wanted <= services["api"]["environment"].keys()
     for service in ("topics", "worker"):

@@ -6,13 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from feature_store.page_replica import Replica
 from feature_store.shared_slots import SLOTS, SlotReader, Slots, SlotWriter, Snapshot, placed
-from schemas.errors import InvalidSettings
 from serving.followed_model import FollowedModel
 from serving.guarded_store import GuardedStore
 from serving.learner_pages import LearnerPages
@@ -140,7 +139,7 @@ async def test_the_arrays_are_shared_and_not_copied() -> None:
 def _of_mapping(what: str) -> int:
     """kB of this process's mappings of slots that can only be read."""
     total, inside = 0, False
-    with open("/proc/self/smaps") as lines:
+    with Path("/proc/self/smaps").open() as lines:
         for line in lines:
             if "-" in line.split(" ", 1)[0]:
                 inside = "freshet-models" in line and line.split()[1].endswith("p")

@@ -45,7 +45,7 @@ def world_over(arrays: Mapping[str, Array], like: World) -> World:
     """
     found = {name: _taken(arrays, name, array) for name, array in leaves(like)}
     parts = like._asdict()
-    groups = {
+    groups: dict[str, Any] = {
         group: found[group] if isinstance(part, np.ndarray) else part._make(found[f"{group}.{name}"] for name in part._fields)
         for group, part in parts.items()
     }
