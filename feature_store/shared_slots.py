@@ -10,8 +10,8 @@ forked, so all of them have all slots, also those that are started later. A vers
   while it writes. So what somebody reads is never written to, however long they take.
 - The generation is 0 while a slot is written and is announced when the slot is whole. A writer that is killed leaves a slot that
   nobody was told of, and its lock goes with it.
-- A reader cannot write to a slot: it opens it for reading. Its mapping is private and copy-on-write, because kernels are compiled for
-  arrays that can be written to; a write by mistake would stay with the reader, and be gone with the version.
+- A reader cannot write to a slot: it opens it for reading. Its mapping is private and copy-on-write, because kernels are compiled
+  for arrays that can be written to; a write by mistake would stay with the reader, and be gone with the version.
 """
 
 from __future__ import annotations

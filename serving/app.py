@@ -31,7 +31,7 @@ from serving import (
     routes_surfaces,
 )
 from serving.access.install import Access
-from serving.access.protocol import BoundedHead
+from serving.draining import DrainingProtocol, DrainingServer
 from serving.edge import Edge
 from serving.openapi_examples import illustrate
 from serving.services import DEFAULTS, Services, connect
@@ -106,7 +106,7 @@ def run(settings: Settings, numbers: BankSettings = DEFAULTS) -> None:
     announce(settings, listening.getsockname()[1])
     app.state.access.announce(settings.api_host)
     try:
-        uvicorn.Server(server_config(app)).run(sockets=[listening])
+        DrainingServer(server_config(app)).run(sockets=[listening])
     finally:
         listening.close()
 
@@ -124,7 +124,7 @@ def prepare() -> None:
 def server_config(app: FastAPI) -> uvicorn.Config:
     """How the app is served."""
     return uvicorn.Config(
-        app, loop="uvloop", http=BoundedHead, access_log=False, log_config=None, lifespan="on",
+        app, loop="uvloop", http=DrainingProtocol, access_log=False, log_config=None, lifespan="on",
         timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ Body = Callable[[int], None]
 
 @dataclass
 class _Member:
-    """One process. `deaths`: how often it died soon after its start, one after the other. `due`: when to start it; pid 0: it is not there."""
+    """One process. `pid`: 0 where it is not there; `due`: when to start it then. `deaths`: in a row, each soon after its start."""
 
     name: str
     body: Body
@@ -65,6 +65,7 @@ class ProcessGroup:
         self._gone = gone
         self._lifeline, self._alive = os.pipe()
         self._mask: set[signal.Signals] = set()
+        self._stopping = False
 
     def run(self, stopping: Callable[[], None]) -> None:
         """Returns when all have ended after a signal to stop; a second one, or too long a wait, kills them.
@@ -100,11 +101,12 @@ class ProcessGroup:
         return found.si_signo if found else 0
 
     def _bury(self, member: _Member, status: int) -> None:
-        pid = member.pid
-        member.died(monotonic())
+        pid, now = member.pid, monotonic()
+        member.died(now)
         self._gone(member.name)
-        member_ended = f"{member.name} (pid {pid}) ended with status {os.waitstatus_to_exitcode(status)}"
-        log.warning("%s; another comes in %.1f s", member_ended, max(0.0, member.due - monotonic()))
+        if not self._stopping:
+            ended = f"{member.name} (pid {pid}) ended with status {os.waitstatus_to_exitcode(status)}"
+            log.warning("%s; another comes in %.1f s", ended, member.due - now)
 
     def _start(self, member: _Member) -> None:
         sys.stdout.flush()
@@ -135,19 +137,16 @@ class ProcessGroup:
             os._exit(status)
 
     def _stop(self) -> None:
+        self._stopping = True
         self._tell(signal.SIGTERM)
         deadline = monotonic() + STOP_SECONDS
         while any(member.pid for member in self._members) and (left := deadline - monotonic()) > 0:
-            if self._stopped_by(left):
+            if self._happened(left) in _STOPPING:
                 break
         self._tell(signal.SIGKILL)
         for member in self._members:
             if member.pid:
                 os.waitpid(member.pid, 0)
-
-    def _stopped_by(self, seconds: float) -> bool:
-        """Wait for the next thing to happen; whether it was another signal to stop."""
-        return self._happened(seconds) in _STOPPING
 
     def _tell(self, number: signal.Signals) -> None:
         for member in self._members:

@@ -28,6 +28,7 @@ from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 from serving import content_source
 from serving.app import announce, bound, create_app, prepare, server_config
+from serving.draining import DrainingServer
 from serving.followed_model import FollowedModel
 from serving.guarded_store import GuardedStore
 from serving.learner_pages import LearnerPages
@@ -40,7 +41,7 @@ from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
 from stream_workers.models.scoring_bank import ScoringBank
 
-_FOLLOWER: Final = "follower"
+_FOLLOWER: Final = "models"
 _FOLLOW_SECONDS: Final = 0.25
 
 
@@ -59,7 +60,7 @@ def run_processes(settings: Settings, numbers: BankSettings = DEFAULTS, compiled
     slots, board = Slots(), Board(settings.api_processes)
     prepare()
     listening = bound(settings.api_host, settings.api_port)
-    # Made once here and thrown away, so that what is wrong is said at once and by one, and what is loaded on the way is there for all.
+    # Made once here and thrown away: what is wrong is said at once and by one, and what is loaded on the way is there for all.
     access = create_app(settings, numbers=numbers).state.access
     if compiled:
         _load_kernels(numbers)
@@ -91,7 +92,7 @@ def _bodies(settings: Settings, numbers: BankSettings, listening: socket.socket,
     """What each process does. Without a store there is nothing to follow."""
     bodies: dict[str, Body] = {}
     if settings.redis is not None:
-        bodies[_FOLLOWER] = partial(_follow, settings.redis, settings.store_timeout_ms / 1000, numbers, seats[0].slots)
+        bodies[_FOLLOWER] = partial(_follow, settings, numbers, listening, seats[0].slots)
     return bodies | {f"api-{seat.number + 1}": partial(_serve, settings, numbers, listening, seat) for seat in seats}
 
 
@@ -103,7 +104,7 @@ def _serve(settings: Settings, numbers: BankSettings, listening: socket.socket, 
     server.run(sockets=[listening])
 
 
-class _Server(uvicorn.Server):
+class _Server(DrainingServer):
     """A server that ends when it is told to, or when the process that forked it is gone.
 
     Args:
@@ -135,13 +136,14 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _follow(redis: str, patience: float, numbers: BankSettings, slots: Slots, lifeline: int) -> None:
+def _follow(settings: Settings, numbers: BankSettings, listening: socket.socket, slots: Slots, lifeline: int) -> None:
     """The process that follows the learner. It can be killed at any moment: see `feature_store/shared_slots.py`."""
+    listening.close()  # or it would still take in connections when those that answer them have stopped
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     # Whoever has to compile, it is done here, once, before anybody has a version that needs it.
     FollowedModel(ScoringBank(numbers), 0).warm_up()
-    asyncio.run(_follow_learner(redis, patience, numbers, slots))
+    asyncio.run(_follow_learner(settings.redis or "", settings.store_timeout_ms / 1000, numbers, slots))
 
 
 def _end_with(lifeline: int) -> None:
