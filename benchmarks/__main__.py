@@ -16,7 +16,7 @@ from benchmarks.row import Row
 
 ALL = (
     "worker_throughput", "freshness", "recommend", "store_bytes", "online_throughput", "replay_throughput", "mf_cost",
-    "model_commits", "rnn_step", "session_states", "rerank", "decision_record",
+    "model_commits", "rnn_step", "session_states", "rerank", "decision_record", "api_processes",
 )  # fmt: skip
 
 

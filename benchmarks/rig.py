@@ -42,11 +42,11 @@ def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
     return result
 
 
-def catalogue() -> list[Record]:
-    """10,000 items with two of 20 categories each."""
+def catalogue(items: int = ITEMS) -> list[Record]:
+    """Items with two of 20 categories each."""
     rng = np.random.default_rng(1)
     records = []
-    for item in range(ITEMS):
+    for item in range(items):
         categories = [f"category {c}" for c in rng.choice(CATEGORIES, 2, replace=False)]
         record = {"item_id": str(1_000_000 + item), "title": f"Film {item}", "categories": categories}
         records.append(("items", str(1_000_000 + item), orjson.dumps(record)))
@@ -130,10 +130,14 @@ class Rig:
 
     def api(self) -> str:
         """Start an API, wait until it is ready; returns its URL."""
+        return self.api_of(1)[0]
+
+    def api_of(self, processes: int) -> tuple[str, subprocess.Popen[bytes]]:
+        """The same with so many processes; also returns the first one."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.spawn("-m", "ops.cli", "api", api_port=port)
+        first = self.spawn("-m", "ops.cli", "api", api_port=port, api_processes=processes)
         url = f"http://127.0.0.1:{port}"
 
         def ready() -> bool:
@@ -142,7 +146,7 @@ class Rig:
             return False
 
         wait_until(ready, 60, "the API to be ready")
-        return url
+        return url, first
 
     def applied(self) -> tuple[int, int]:
         """Records whose effect the store contains: of the event topics, and of `item-signals`."""

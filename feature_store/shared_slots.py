@@ -147,6 +147,16 @@ class SlotWriter:
             _fill(file, held, (about, arrays), fill)
             _write_head(file, generation, about, arrays)
         self._slots.announce(slot, generation)
+        self._clear_older()
+
+    def _clear_older(self) -> None:
+        """Give back the memory of all slots but the newest and the one before: of a copy for somebody slow, and of whoever may have
+        been forgotten since.
+        """
+        for slot in self._by_age()[1:]:
+            with self._slots.opened(slot, os.O_RDWR) as file:
+                if _locked(file, fcntl.LOCK_EX):
+                    os.ftruncate(file, 0)
 
     @contextmanager
     def _spare(self) -> Iterator[tuple[int, int]]:

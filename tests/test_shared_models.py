@@ -306,6 +306,29 @@ async def test_a_writer_waits_for_readers_that_hold_all_other_slots() -> None:
     assert all(snapshot is not None and is_whole(snapshot) for snapshot in held)
 
 
+def test_the_memory_of_slots_that_nobody_needs_is_given_back() -> None:
+    slots = Slots()
+    write(slots, 1)
+    slow = SlotReader(slots).take()
+    for number in range(2, 6):
+        write(slots, number)
+    assert held_bytes(slots).count(0) == 0
+    assert slow is not None
+    assert is_whole(slow)
+    slow = None
+    for number in range(6, 8):
+        write(slots, number)
+    assert sorted(size > 0 for size in held_bytes(slots)) == [False] * (SLOTS - 2) + [True] * 2
+
+
+def held_bytes(slots: Slots) -> list[int]:
+    sizes = []
+    for slot in range(SLOTS):
+        with slots.opened(slot, os.O_RDONLY) as file:
+            sizes.append(os.fstat(file).st_blocks)
+    return sizes
+
+
 def test_what_a_reader_writes_stays_with_it() -> None:
     slots = Slots()
     write(slots, 1)
