@@ -145,7 +145,7 @@ class Rig:
                 return httpx.get(f"{url}/readyz").status_code == 200
             return False
 
-        wait_until(ready, 60, "the API to be ready")
+        wait_until(ready, 120, "the API to be ready")
         return url, first
 
     def applied(self) -> tuple[int, int]:

@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feature_store.keys import MODEL_INDEX
+from feature_store.model_pages import PageWriter
+from feature_store.page_replica import Replica
 from feature_store.shared_slots import SLOTS, SlotReader, Slots, SlotWriter, Snapshot, placed
 from serving.followed_model import FollowedModel
 from serving.guarded_store import GuardedStore
@@ -146,6 +149,25 @@ def _of_mapping(what: str) -> int:
             elif inside and line.startswith(f"{what}:"):
                 total += int(line.split()[1])
     return total
+
+
+def test_pages_that_a_slot_has_are_not_copied_and_no_change_is_missed() -> None:
+    """Of an array of many pages each commit changes one; another becomes shorter, and then longer with zeros at its end."""
+    slots, store, pages, replica = Slots(), dict[bytes, bytes](), PageWriter(1, "test"), Replica()
+    writer, wide = SnapshotWriter(slots), np.ones(1 << 19, np.uint8)
+    lengths = [90_000, 90_000, 10, 10, 90_000, 90_000, 70_000, 90_000]
+    for number, length in enumerate(lengths):
+        wide[number << 15] = 100 + number
+        text = np.where(np.arange(length) < 10, 1, 0 if number >= 4 else 7).astype(np.uint8)
+        changes = pages.changes({"wide": wide, "x.text": text}, number, NOW + number)
+        store = {key: blob for key, blob in (store | dict(changes.puts)).items() if key not in set(changes.deletes)}
+        assert replica.take([store[place.key] for place in replica.wanted(store[MODEL_INDEX])])
+        assert replica.index is not None
+        writer.write(replica.index, replica.state)
+        snapshot = SlotReader(slots).take()
+        assert snapshot is not None
+        assert np.array_equal(snapshot.arrays["wide"], wide)
+        assert np.array_equal(snapshot.arrays["x.text"], text)
 
 
 async def test_a_follower_that_comes_anew_goes_on_and_without_one_the_models_stay() -> None:
