@@ -155,10 +155,10 @@ def test_pages_that_a_slot_has_are_not_copied_and_no_change_is_missed() -> None:
     """Of an array of many pages each commit changes one; another becomes shorter, and then longer with zeros at its end."""
     slots, store, pages, replica = Slots(), dict[bytes, bytes](), PageWriter(1, "test"), Replica()
     writer, wide = SnapshotWriter(slots), np.ones(1 << 19, np.uint8)
-    lengths = [90_000, 90_000, 10, 10, 90_000, 90_000, 70_000, 90_000]
+    lengths = [250_000, 250_000, 250_000, 140_000, 140_000, 250_000, 250_000, 10, 250_000]
     for number, length in enumerate(lengths):
         wide[number << 15] = 100 + number
-        text = np.where(np.arange(length) < 10, 1, 0 if number >= 4 else 7).astype(np.uint8)
+        text = np.where(np.arange(length) < 10, 1, 0 if number >= 5 else 7).astype(np.uint8)
         changes = pages.changes({"wide": wide, "x.text": text}, number, NOW + number)
         store = {key: blob for key, blob in (store | dict(changes.puts)).items() if key not in set(changes.deletes)}
         assert replica.take([store[place.key] for place in replica.wanted(store[MODEL_INDEX])])
