@@ -27,10 +27,10 @@ from stream_workers.models.online.columns import Interactions
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
 
-ITEMS, USERS, EVENTS = 100_000, 20_000, 150_000
+ITEMS, USERS, EVENTS = 100_000, 20_000, 120_000
 PROCESSES = 3
-ASKED = 1500  # requests to each process before its memory is looked at
-COMMITS, BETWEEN = 20, 200  # events from one commit to the next
+ASKED = 400  # requests to each process before its memory is looked at
+COMMITS, BETWEEN = 12, 200  # events from one commit to the next
 MB = 1 << 20
 
 
@@ -141,8 +141,8 @@ def api(bench: Rig, processes: int) -> Iterator[Group]:
 
 def _measured(group: Group, learner: Learner) -> dict[str, float]:
     connections = group.one_to_each()
-    for connection in connections:
-        for user in range(ASKED):
+    for user in range(ASKED):
+        for connection in connections:
             ask(connection, f"/v1/users/user{user}/recommendations")
     waits = [_commit_to_all(connections, learner) for _ in range(COMMITS)]
     infos = {one.pid: one.memory_full_info() for one in group.tree()}
