@@ -19,7 +19,7 @@ import psutil
 import pytest
 import redis
 
-from serving.process_group import STOP_SECONDS, pause_after
+from serving.process_group import STOP_SECONDS
 from serving.shared_counts import claimed_folder
 from stream_workers.models.online.settings import BankSettings
 from tests.api_group import NOBODY, PROCESSES, Api, ask, started
@@ -84,10 +84,6 @@ def test_a_process_that_is_killed_is_replaced_and_no_other_connection_is_harmed(
     assert victim not in newcomers
     assert other in newcomers
     assert counted(api.text("/metrics"), "/healthz") >= before + asked + 1
-
-
-def test_whoever_dies_again_and_again_is_given_time() -> None:
-    assert [pause_after(deaths) for deaths in (0, 1, 2, 5, 50)] == [0.0, 0.0, 0.2, 1.6, 5.0]
 
 
 def half_sent(api: Api, count: int) -> list[socket.socket]:
