@@ -10,8 +10,8 @@ forked, so all of them have all slots, also those that are started later. A vers
   while it writes. So what somebody reads is never written to, however long they take.
 - The generation is 0 while a slot is written and is announced when the slot is whole. A writer that is killed leaves a slot that
   nobody was told of, and its lock goes with it.
-- A reader cannot write to a slot: it opens it for reading. Its mapping is private and copy-on-write, because kernels are compiled
-  for arrays that can be written to; a write by mistake would stay with the reader, and be gone with the version.
+- A reader's mapping is read-only and stays from version to version, so taking one costs no page table. NumPy is told that the
+  arrays can be written to, because kernels are compiled for such; whoever does write is ended (SIGSEGV), and harms nobody.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Slots:
                 "FRESHET_API_PROCESSES: more than one needs Linux, whose memfd_create(2) they share their models by"
             )
         self._board = mmap.mmap(-1, mmap.PAGESIZE)  # shared with whoever is forked; one aligned word is written as a whole
-        self._announced, self._faults = np.frombuffer(self._board, np.uint64, 2).reshape(2, 1)
+        self._announced, self._faults, self._at = np.frombuffer(self._board, np.uint64, 3).reshape(3, 1)
         self._files = [os.memfd_create(f"freshet-models-{slot}") for slot in range(SLOTS)]
 
     @property
@@ -108,8 +108,14 @@ class Slots:
     def faults(self, count: int) -> None:
         self._faults[0] = count
 
+    @property
+    def age(self) -> float:
+        """Seconds since the newest version was announced."""
+        return float(time.monotonic_ns() - int(self._at[0])) / 1e9
+
     def announce(self, slot: int, generation: int) -> None:
         """Make a version the newest."""
+        self._at[0] = time.monotonic_ns()
         self._announced[0] = generation * SLOTS + slot
 
     @contextmanager
@@ -178,12 +184,26 @@ class SlotWriter:
         return sorted(ages, key=lambda slot: -ages[slot])
 
 
+class _Lease:
+    """The bytes of a slot, locked for as long as an array refers to them."""
+
+    def __init__(self, octets: NDArray[np.uint8], file: int) -> None:
+        self._octets = octets
+        self._file = file
+        address, _ = octets.__array_interface__["data"]
+        self.__array_interface__ = {**octets.__array_interface__, "data": (address, False)}  # False: not "read-only", see above
+
+    def __del__(self) -> None:
+        os.close(self._file)
+
+
 class SlotReader:
     """Takes the newest version, for one process."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
         self._taken = 0
+        self._mapped: dict[int, NDArray[np.uint8]] = {}
 
     @property
     def behind(self) -> bool:
@@ -197,17 +217,25 @@ class SlotReader:
         announced = self._slots.announced
         if announced == self._taken:
             return None
-        with self._slots.opened(announced % SLOTS, os.O_RDONLY) as file:
+        slot = announced % SLOTS
+        with self._slots.opened(slot, os.O_RDONLY) as file:
             if not _locked(file, fcntl.LOCK_SH):
                 return None
             generation, held = _read_head(file)
             if held is None or generation != announced // SLOTS:
                 return None
-            # The mapping has a copy of the descriptor, and with it the lock, until the last array is gone.
-            octets = np.frombuffer(mmap.mmap(file, 0, access=mmap.ACCESS_COPY), np.uint8)
-        octets[:: mmap.PAGESIZE].max()  # every page once, here and not while a request waits
+            lease = _Lease(self._mapping(slot, os.fstat(file).st_size), os.dup(file))  # a copy of it has the same lock
         self._taken = announced
-        return _snapshot(held, octets)
+        return _snapshot(held, np.asarray(lease))
+
+    def _mapping(self, slot: int, size: int) -> NDArray[np.uint8]:
+        """The slot's bytes. By another descriptor than the locked one: a mapping keeps its own."""
+        if len(self._mapped.get(slot, ())) < size:
+            with self._slots.opened(slot, os.O_RDONLY) as file:
+                octets = np.frombuffer(mmap.mmap(file, size, mmap.MAP_SHARED, mmap.PROT_READ), np.uint8)
+            octets[:: mmap.PAGESIZE].max()  # every page once, here and not while a request waits
+            self._mapped[slot] = octets
+        return self._mapped[slot]
 
 
 def placed(arrays: Mapping[str, tuple[str, tuple[int, ...]]], growing: Callable[[str], bool]) -> dict[str, Extent]:

@@ -1,7 +1,7 @@
 """The learner's models in one of several API processes: views of the memory that they share, no copy.
 
 A process of its own follows the learner and writes each commit as a version (`serving/snapshot_writer.py`). Here a new version is
-mapped in a thread within milliseconds and takes the place of the one before, so that an answer is made by one version alone and no
+taken in a thread within milliseconds and takes the place of the one before, so that an answer is made by one version alone and no
 request waits. A process keeps for itself only what Python must have: the ids, once for all versions, and one working memory.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -17,7 +16,7 @@ from feature_store.page_format import Index
 from feature_store.shared_slots import Array, SlotReader, Slots, Snapshot
 from schemas.errors import InvalidSettings
 from serving.followed_model import FollowedModel, extended
-from serving.snapshot_writer import WRITTEN_NS, index_of
+from serving.snapshot_writer import index_of
 from stream_workers.models.context_view import ContextView
 from stream_workers.models.online.context_popularity import PREFIX
 from stream_workers.models.online.id_table import IdTable
@@ -35,7 +34,7 @@ class SharedModels:
     Args:
         slots: where the versions are written.
         bank: an empty bank with the learner's settings.
-        note: is told how many seconds after it was written a version is used here.
+        note: is told how many seconds after it was announced a version is used here.
 
     Attributes:
         current, index: as of `LearnerModels`. seconds: how often to refresh.
@@ -79,7 +78,7 @@ class SharedModels:
         if before is None:
             model.warm_up()
         self.current, self.index = model, index
-        self._note((time.monotonic_ns() - snapshot.about[WRITTEN_NS]) / 1e9)
+        self._note(self._slots.age)
 
     def _view(self, arrays: Mapping[str, Array], name: str) -> TableView:
         """The ids of this version; a table is given up only where ids were taken out of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,7 +13,6 @@ from serving.followed_model import State
 from stream_workers.models.world_views import as_state, as_stored
 
 _ABOUT: Final = ("epoch", "commit", "origin", "events", "at")
-WRITTEN_NS: Final = "written_ns"
 
 
 class SnapshotWriter:
@@ -26,7 +24,7 @@ class SnapshotWriter:
     def write(self, index: Index, state: State) -> None:
         """Make a commit the newest version."""
         layout = placed(as_stored(state), lambda name: name.endswith((".text", ".ends")))
-        about = {name: getattr(index, name) for name in _ABOUT} | {WRITTEN_NS: time.monotonic_ns()}
+        about = {name: getattr(index, name) for name in _ABOUT}
 
         def fill(held: Snapshot | None, wanted: Snapshot) -> None:
             known = held if held and index.goes_on_from(index_of(held.about)) else None
