@@ -34,7 +34,7 @@ class SharedModels:
     Args:
         slots: where the versions are written.
         bank: an empty bank with the learner's settings.
-        note: is told how many seconds after it was announced a version is used here.
+        note: is told how many seconds after it was announced a version takes the place of another here.
 
     Attributes:
         current, index: as of `LearnerModels`. seconds: how often to refresh.
@@ -78,7 +78,8 @@ class SharedModels:
         if before is None:
             model.warm_up()
         self.current, self.index = model, index
-        self._note(self._slots.age)
+        if before is not None:  # the first has been there for as long as this process was not
+            self._note(self._slots.age)
 
     def _view(self, arrays: Mapping[str, Array], name: str) -> TableView:
         """The ids of this version; a table is given up only where ids were taken out of it."""

@@ -80,7 +80,7 @@ async def test_every_commit_is_seen_by_every_reader_bit_for_bit() -> None:
             assert (told[0], told[1].tolist()) == (truth[0], truth[1].tolist())
             assert reader.index is not None
             assert (reader.index.events, reader.index.at) == (learner.bank.learnt, NOW + round_)
-    assert len(shared.waited) == 14
+    assert len(shared.waited) == 12
     assert max(shared.waited) < 1
 
 
