@@ -17,7 +17,7 @@ from benchmarks.row import Row
 ALL = (
     "worker_throughput", "freshness", "recommend", "store_bytes", "online_throughput", "replay_throughput", "mf_cost",
     "model_commits", "rnn_step", "session_states", "rerank", "search", "decision_record", "own_source",
-    "blend_ranker", "serve", "click_to_answer", "request_cost",
+    "blend_ranker", "serve", "click_to_answer", "request_cost", "api_processes",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from schemas.settings import Settings
 from schemas.topics import EVENT_TOPICS, ITEM_SIGNALS
 
 ITEMS, CATEGORIES = 10_000, 20
-_API = ("-m", "ops.cli", "api")
+API = ("-m", "ops.cli", "api")
 Record = tuple[str, str, bytes]
 
 
@@ -132,7 +132,7 @@ class Rig:
 
     def api(self, root: Path | None = None, **settings: Any) -> str:
         """Start an API, wait until it is ready; returns its URL."""
-        return self.server(*_API, ready="/readyz", root=root, **settings)[0]
+        return self.server(*API, ready="/readyz", root=root, **settings)[0]
 
     def server(self, *command: str, ready: str, root: Path | None = None, **settings: Any) -> tuple[str, subprocess.Popen[bytes]]:
         """Start something that listens at the port of the settings, wait until that path answers 200; returns its URL too."""

@@ -131,10 +131,13 @@ def dated_title(title: str | None, year: int | None) -> str | None:
 
 
 _NAMES: dict[str, str] = {}
+_SETS: dict[tuple[str, ...], tuple[str, ...]] = {}
+_SETS_KEPT = 10_000
 
 
 def _interned(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_NAMES.setdefault(name, name) for name in dict.fromkeys(names))
+    found = tuple(_NAMES.setdefault(name, name) for name in dict.fromkeys(names))
+    return _SETS.setdefault(found, found) if len(_SETS) < _SETS_KEPT else _SETS.get(found, found)
 
 
 def parse_item(value: bytes) -> Item:

@@ -135,17 +135,27 @@ def api(
     name: Name = "default",
     host: Annotated[str | None, typer.Option(help="Address to bind to; FRESHET_API_HOST otherwise.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0: any free one; FRESHET_API_PORT otherwise.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes that share the socket and the models; FRESHET_API_PROCESSES otherwise.")
+    ] = None,
 ) -> None:
     """Run the HTTP API in the foreground, until Ctrl-C.
 
-    Example: `freshet api --port 8080`
+    Example: `freshet api --port 8080 --processes 2`
     """
     _one_blas_thread()
     from ops.model_settings import read_model_settings
     from serving import app as serving
 
-    settings = resolved(name, api_host=host, api_port=port)
-    serving.run(settings, read_model_settings(settings.model_settings, repeats=settings.scoreboard_repeats or None))
+    settings = resolved(name, api_host=host, api_port=port, api_processes=processes)
+    numbers = read_model_settings(settings.model_settings, repeats=settings.scoreboard_repeats or None)
+    if settings.api_processes == 1:
+        serving.run(settings, numbers)
+        return
+    from serving.processes import run_processes
+    from stream_workers.compiling import models_compiled
+
+    run_processes(settings, numbers, models_compiled())
 
 
 def _one_blas_thread() -> None:

@@ -73,6 +73,9 @@ class Settings(BaseModel):
     )
     api_host: str = Field("127.0.0.1", description="address the API binds to")
     api_port: int = Field(8000, ge=0, le=65535, description="port of the API; 0: any free port")
+    api_processes: int = Field(
+        1, ge=1, le=64, description="API processes on this machine; more than one share their socket and the models (Linux)"
+    )
     api_keys: SecretStr | None = Field(
         None, description="keys of the API, KEY=ROLE,ROLE with ; between them (docs/access.md); unset, also the file: it is open"
     )

@@ -31,7 +31,7 @@ from serving import (
     routes_surfaces,
 )
 from serving.access.install import Access
-from serving.access.protocol import BoundedHead
+from serving.draining import DrainingProtocol
 from serving.edge import Edge
 from serving.listening import EagerServer
 from serving.openapi_examples import illustrate
@@ -105,15 +105,10 @@ def run(settings: Settings, numbers: BankSettings = DEFAULTS) -> None:
     # uvicorn raises the signal again once it has drained; a stop that was asked for ends with status 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    # aiokafka complains ten times a second while Kafka is away; event_log and the follower say it once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    # The thread that follows the learner wants the interpreter too; the default lets it keep a request waiting for 5 ms each time.
-    sys.setswitchinterval(0.0005)
-    # The catalogue is a hundred thousand long-lived objects; walking all of them again and again would hold up requests.
-    gc.set_threshold(100_000, 50, 1000)
+    prepare()
     app = create_app(settings, numbers=numbers)
-    listening = _bound(settings.api_host, settings.api_port)
-    _announce(settings, listening.getsockname()[1])
+    listening = bound(settings.api_host, settings.api_port)
+    announce(settings, listening.getsockname()[1])
     app.state.access.announce(settings.api_host)
     try:
         server_of(app).run(sockets=[listening])
@@ -121,26 +116,45 @@ def run(settings: Settings, numbers: BankSettings = DEFAULTS) -> None:
         listening.close()
 
 
-def server_of(app: FastAPI) -> EagerServer:
-    """The server that an app is run in."""
-    return EagerServer(
-        uvicorn.Config(
-            app, loop="uvloop", http=BoundedHead, access_log=False, log_config=None, lifespan="on",
-            timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,
-        )
+def prepare() -> None:
+    """What holds for a whole process that serves, and for those that are forked from it."""
+    # aiokafka complains ten times a second while Kafka is away; event_log and the follower say it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # The thread that follows the learner wants the interpreter too; the default lets it keep a request waiting for 5 ms each time.
+    sys.setswitchinterval(0.0005)
+    # The catalogue is a hundred thousand long-lived objects; walking all of them again and again would hold up requests.
+    gc.set_threshold(100_000, 50, 1000)
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """How an app is served."""
+    return uvicorn.Config(
+        app, loop="uvloop", http=DrainingProtocol, access_log=False, log_config=None, lifespan="on",
+        timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False,
     )  # fmt: skip
+
+
+def server_of(app: FastAPI) -> EagerServer:
+    """The server that an app is run in, where one process serves."""
+    return EagerServer(server_config(app))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens at this address.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def _announce(settings: Settings, port: int) -> None:
+def announce(settings: Settings, port: int) -> None:
+    """Say where the API is."""
     host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
     url = f"http://{host}:{port}"
     sys.stdout.write(f"Freshet API: {url} (pages: {url}/docs)\n")

@@ -12,16 +12,15 @@ from typing import Any, Final, Protocol
 from feature_store.keys import WORKER_PREFIX
 from schemas.errors import StoreUnavailable
 from serving.content_source import ContentSource
+from serving.followed_model import LearnerModels
 from serving.guarded_store import GuardedStore
 from serving.metrics import Metrics
-from serving.model_replica import ModelReplica
 from serving.shelf import Shelf
 from serving.trending_lists import TrendingLists
 
 log = logging.getLogger(__name__)
 
 _LISTS_SECONDS: Final = 0.25
-_MODELS_SECONDS: Final = 0.25
 _CONTENT_SECONDS: Final = 0.1
 _VERSIONS_SECONDS: Final = 1.0
 _SHELF_SECONDS: Final = 1.0  # how soon a growing catalogue is summarised
@@ -41,7 +40,7 @@ class Background:
     """Five loops that live as long as the app."""
 
     def __init__(
-        self, lists: TrendingLists, shelf: Shelf, models: ModelReplica, content: ContentSource, *published: Refreshes
+        self, lists: TrendingLists, shelf: Shelf, models: LearnerModels, content: ContentSource, *published: Refreshes
     ) -> None:
         self._lists = lists
         self._shelf = shelf
@@ -88,7 +87,7 @@ class Background:
         while True:
             with contextlib.suppress(StoreUnavailable):
                 await self._models.refresh()
-            await asyncio.sleep(_MODELS_SECONDS)
+            await asyncio.sleep(self._models.seconds)
 
     async def _follow_catalogue(self) -> None:
         while True:

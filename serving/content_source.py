@@ -49,7 +49,7 @@ class ContentSource:
     async def refresh(self) -> None:
         """Take over everything that changed, a slice at a time."""
         if self._changed and not len(self._content):
-            await asyncio.to_thread(_warm_up)
+            await asyncio.to_thread(warm_up)
         while self._changed:
             pending = list(self._changed)
             self._changed.clear()
@@ -92,7 +92,7 @@ class ContentSource:
                 self._content.put(item_id, entry.categories, tags, entry.title)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
     """Ask once, so that no request waits for the compiler."""
     content = ContentNeighbours()
     for item_id in ("one", "other"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,33 @@ _NEVER: Final = -1  # the code of what a table does not have
 State = Mapping[str, NDArray[Any]]
 
 
+class LearnerModels(Protocol):
+    """Has the newest complete state of the learner's models, however it comes by it."""
+
+    @property
+    def current(self) -> FollowedModel | None:
+        """The models to rank with; None before the first have arrived."""
+
+    @property
+    def index(self) -> Index | None:
+        """What the learner said of them."""
+
+    @property
+    def faults(self) -> int:
+        """States that could not be used."""
+
+    @property
+    def seconds(self) -> float:
+        """How often to refresh."""
+
+    async def refresh(self) -> None:
+        """Take over what is newer.
+
+        Raises:
+            StoreUnavailable: everything stays as it was.
+        """
+
+
 class FollowedModel:
     """A bank that nobody changes, and what a request needs to know of it.
 
@@ -29,6 +56,7 @@ class FollowedModel:
         bank: loaded; from now on it only recommends.
         version: of the state, counted by the learner.
         contexts: what is popular where; None: the learner does not say.
+        lock: of the bank's working memory, where it shares that with another bank.
 
     Attributes:
         lock: held while the bank recommends: it has one working memory.
@@ -37,12 +65,14 @@ class FollowedModel:
             read again after years is as fresh as a live one.
     """
 
-    def __init__(self, bank: ScoringBank, version: int, contexts: ContextPopularity | None = None) -> None:
+    def __init__(
+        self, bank: ScoringBank, version: int, contexts: ContextPopularity | None = None, lock: Lock | None = None
+    ) -> None:
         views = bank.state()
         settings = bank.settings
         self.bank = bank
         self.contexts = contexts
-        self.lock = Lock()
+        self.lock = lock or Lock()
         bank.stand()
         self.retired = False
         self._holders = 0
@@ -144,7 +174,7 @@ def _patched(bank: ScoringBank, held: Index, index: Index, state: State) -> bool
         if name not in state or state[name].shape != mine.shape or state[name].dtype != mine.dtype:
             return False
         _copy_pages(name, held, index, state[name], mine)
-    return all(_extended(table, name, state) for name, table in tables.items())
+    return all(extended(table, name, state) for name, table in tables.items())
 
 
 def _copy_pages(name: str, held: Index, index: Index, source: NDArray[Any], target: NDArray[Any]) -> None:
@@ -153,7 +183,7 @@ def _copy_pages(name: str, held: Index, index: Index, source: NDArray[Any], targ
         target[page * rows : (page + 1) * rows] = source[page * rows : (page + 1) * rows]
 
 
-def _extended(table: IdTable, name: str, state: State) -> bool:
+def extended(table: IdTable, name: str, state: State) -> bool:
     """Give the new ids their codes; False: the old ones are not what the table has."""
     mine, known = table.state(name), len(table)
     for part, array in mine.items():

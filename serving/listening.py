@@ -12,10 +12,12 @@ from typing import Any, Final
 
 import uvicorn
 
+from serving.draining import DrainingServer
+
 _AT_ONCE: Final = 64  # in a turn; others may listen on the same socket
 
 
-class EagerServer(uvicorn.Server):
+class EagerServer(DrainingServer):
     """Accepts many connections a turn from the sockets that it is given."""
 
     def __init__(self, config: uvicorn.Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,15 +14,21 @@ from feature_store.model_pages import Index
 from serving.answers import Scoreboard
 from serving.lane import Lane
 from serving.scoreboard import gauges
+from serving.shared_counts import Together
 
 _SECONDS: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _EFFECT_SECONDS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
+_TAKEN_SECONDS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0)
 
 
 class Metrics:
-    """The instruments of one API process, in a registry of their own."""
+    """The instruments of one API process, in a registry of their own.
 
-    def __init__(self) -> None:
+    Args:
+        counts: folder in which several processes count together, see `share_counts`; None: this one is alone.
+    """
+
+    def __init__(self, counts: Path | None = None) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("freshet_requests", "Requests answered", ["route", "method", "status"], registry=registry)
         self.latency = Histogram(
@@ -60,6 +67,12 @@ class Metrics:
         self.limited_alone = Counter(
             "freshet_limited_alone", "Requests counted against a limit by this process alone: Redis was away", registry=registry
         )
+        self.models_taken = Histogram(
+            "freshet_models_taken_seconds",
+            "From a version of the online models being written for all API processes to its use in one",
+            buckets=_TAKEN_SECONDS,
+            registry=registry,
+        )
         self.catalogue_items = Gauge("freshet_catalogue_items", "Items in the catalogue", registry=registry)
         self.store_up = Gauge("freshet_store_up", "1 while the feature store answers", registry=registry)
         self.kafka_up = Gauge("freshet_kafka_up", "1 while a producer is connected to Kafka", registry=registry)
@@ -71,6 +84,7 @@ class Metrics:
         )
         self._add_model_gauges(registry)
         self._add_batch_gauges(registry)
+        self._told = registry if counts is None else Together(counts, registry)
 
     def _add_model_gauges(self, registry: CollectorRegistry) -> None:
         """How good the online models are, and how far this process follows them."""
@@ -147,7 +161,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._told)
 
 
 def _number(value: object) -> float:

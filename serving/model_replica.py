@@ -1,32 +1,24 @@
-"""Follows the learner: a few times a second the changed pages of its models are fetched and become the models to rank with.
+"""Follows the learner in a process that is alone: its commits become the models to rank with.
 
 Two banks take turns. One answers requests and is not touched; the other is brought up to date in a thread and then takes its place,
-so that an answer is made by one version alone and no request ever waits. What cannot be used (no store, damaged or missing pages,
-models of another version) is said once and counted; the models that were there go on answering.
+so that an answer is made by one version alone and no request ever waits. Where several processes serve, one writes the commits into
+memory that all of them share (`serving/snapshot_writer.py`) and the others read them there (`serving/shared_models.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
-from feature_store.keys import JUDGE_ARRAYS, MODEL_INDEX
-from feature_store.packing import CorruptBlob
 from feature_store.page_format import Index
-from feature_store.page_replica import Place, Replica, reads
-from schemas.errors import InvalidSettings
-from serving.followed_model import FollowedModel, bring_up, contexts_in
+from serving.followed_model import FollowedModel, State, bring_up, contexts_in
 from serving.guarded_store import GuardedStore
+from serving.learner_pages import LearnerPages
 from stream_workers.models.scoring_bank import ScoringBank
 
-log = logging.getLogger(__name__)
-
-_PATIENCE_SECONDS: Final = 5.0
-_RETRIES: Final = 3  # of a read between whose two steps the learner committed
+_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -46,19 +38,16 @@ class ModelReplica:
         origin: of the models that such a bank takes over, see `stream_workers/models/online/origin.py`.
 
     Attributes:
-        faults: refreshes that could not be used.
+        seconds: how often to refresh.
     """
 
+    seconds = _SECONDS
+
     def __init__(self, store: GuardedStore, new_bank: Callable[[], ScoringBank], origin: str) -> None:
-        self._store = store
         self._new_bank = new_bank
-        self._origin = origin
-        self._pages = Replica(skip=JUDGE_ARRAYS)
-        self._last_index = b""
+        self._pages = LearnerPages(store, origin, self._take_over)
         self._serving: _Held | None = None
         self._spare: _Held | None = None
-        self._complaint = ""
-        self.faults = 0
 
     @property
     def current(self) -> FollowedModel | None:
@@ -70,72 +59,33 @@ class ModelReplica:
         """What the learner said of the current models."""
         return self._serving.index if self._serving else None
 
+    @property
+    def faults(self) -> int:
+        """Refreshes that could not be used."""
+        return self._pages.faults
+
     async def refresh(self) -> None:
-        """Take over what the learner has committed since.
+        """Take over what the learner has committed since. What cannot be used leaves the models that were there.
 
         Raises:
             StoreUnavailable: everything stays as it was.
         """
-        tried = None
-        for _ in range(_RETRIES):
-            blob = (await self._store.fetch([MODEL_INDEX], _PATIENCE_SECONDS))[0]
-            if blob is None or blob == self._last_index:
-                return
-            try:
-                done = await self._follow(blob)
-            except (CorruptBlob, InvalidSettings, ValueError, KeyError) as error:
-                self._last_index = blob
-                self._complain(str(error))
-                return
-            if done:
-                return
-            if blob == tried or not self._pages.torn:  # no commit came in between: it is as bad as it looks
-                self._complain(f"{len(self._pages.faults)} blobs cannot be used: {self._pages.faults[0]}")
-                return
-            tried = blob
+        await self._pages.refresh()
 
-    async def _follow(self, blob: bytes) -> bool:
-        """Fetch what this index tells of and take it over; False: something is missing, or the learner committed meanwhile."""
-        blobs = await self._fetched(await asyncio.to_thread(self._pages.wanted, blob))
-        if not await asyncio.to_thread(self._pages.take, blobs):
-            return False
-        self._last_index = blob
-        await asyncio.to_thread(self._take_over)
-        return True
-
-    async def _fetched(self, places: Iterable[Place]) -> list[bytes | None]:
-        blobs: list[bytes | None] = []
-        for keys in reads(places):
-            blobs += await self._store.fetch(keys, _PATIENCE_SECONDS)
-        return blobs
-
-    def _take_over(self) -> None:
+    def _take_over(self, index: Index, state: State) -> None:
         """In a thread: bring the spare bank up to date, try it, and let it take its turn."""
-        index = self._pages.index
-        if index is None:
-            return
-        if index.origin != self._origin:
-            raise InvalidSettings(f"the models are of {index.origin!r}, this process has {self._origin!r}")
-        spare, self._spare = self._in_line(self._spare, index), None  # half brought up, it would be no good
+        spare, self._spare = _in_line(self._spare, index), None  # half brought up, it would be no good
         if spare is not None and not spare.model.retire():
             spare = None  # an answer is still being made with it
         bank = spare.model.bank if spare else self._new_bank()
         with spare.model.lock if spare else nullcontext():  # a request in a thread may still rank with it
-            bring_up(bank, spare.index if spare else None, index, self._pages.state)
-        model = FollowedModel(bank, index.commit, contexts_in(self._pages.state))
+            bring_up(bank, spare.index if spare else None, index, state)
+        model = FollowedModel(bank, index.commit, contexts_in(state))
         if self._serving is None:
             model.warm_up()
-        self._spare, self._serving = self._in_line(self._serving, index), _Held(model, index)
-        if self._complaint:
-            log.warning("models: followed again, commit %d with %d events", index.commit, index.events)
-            self._complaint = ""
+        self._spare, self._serving = _in_line(self._serving, index), _Held(model, index)
 
-    def _in_line(self, held: _Held | None, index: Index) -> _Held | None:
-        """What is held, unless it is of commits that the store has lost."""
-        return held if held is not None and index.goes_on_from(held.index) else None
 
-    def _complain(self, why: str) -> None:
-        self.faults += 1
-        if why != self._complaint:
-            log.warning("models: %s; going on with %s", why, self.current.name if self.current else "none")
-            self._complaint = why
+def _in_line(held: _Held | None, index: Index) -> _Held | None:
+    """What is held, unless it is of commits that the store has lost."""
+    return held if held is not None and index.goes_on_from(held.index) else None

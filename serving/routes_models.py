@@ -11,8 +11,8 @@ from feature_store.version_listing import listing
 from schemas.timestamps import format_timestamp
 from serving.answers import ModelsPage, ModelVersion, OnlineModels
 from serving.dependencies import Served
+from serving.followed_model import LearnerModels
 from serving.http_json import Json
-from serving.model_replica import ModelReplica
 
 router = APIRouter(tags=["models"])
 _ARCHIVED: Final = "archived"
@@ -32,7 +32,7 @@ async def models(services: Served) -> Json:
     return Json(page)
 
 
-def _online(replica: ModelReplica) -> OnlineModels | None:
+def _online(replica: LearnerModels) -> OnlineModels | None:
     model, index = replica.current, replica.index
     if model is None or index is None:
         return None

@@ -28,6 +28,7 @@ from serving.candidates.own import OwnSources
 from serving.content_source import ContentSource
 from serving.decision_log import DecisionLog
 from serving.event_log import AbsentLog, EventLog, KafkaLog
+from serving.followed_model import LearnerModels
 from serving.group_members import Members
 from serving.groups import GroupRecommender
 from serving.guarded_store import AbsentStore, GuardedStore, Reader
@@ -42,6 +43,8 @@ from serving.recommend import Recommender
 from serving.request_ids import RANDOM_BYTES, new_ulid
 from serving.rescorer import Rescorer
 from serving.scoreboard import LiveScoreboard
+from serving.seats import Seat
+from serving.shared_models import SharedModels
 from serving.shelf import Shelf
 from serving.surface_watch import SurfaceWatch
 from serving.trending_lists import TrendingLists
@@ -56,6 +59,7 @@ log = logging.getLogger(__name__)
 
 _KAFKA_GRACE_SECONDS: Final = 10.0  # without Kafka for so long: ready nevertheless, answers come without a catalogue
 _STOP_SECONDS: Final = 5.0
+_BEING_READ: Final = "being read"
 DEFAULTS: Final = BankSettings()
 
 
@@ -89,7 +93,7 @@ class Services:
     impressions: ImpressionLog
     decisions: DecisionLog
     inspector: Inspector
-    models: ModelReplica
+    models: LearnerModels
     blend: Blend
     rescorer: Rescorer
     scoreboard: LiveScoreboard
@@ -102,6 +106,7 @@ class Services:
     limits: Limits
     surfaces: SurfaceWatch
     clock: Callable[[], int] = clock_ms
+    seat: Seat | None = None
     started_at: float = 0.0
 
     def new_id(self) -> str:
@@ -119,6 +124,8 @@ class Services:
         self.surfaces.start()
         await self.background.start()
         self.onboarding.start()
+        if self.seat is not None:
+            await self.seat.wait(lambda: self.works)
 
     async def stop(self) -> None:
         """Send what is buffered, then close everything, none of it for longer than a few seconds."""
@@ -138,23 +145,35 @@ class Services:
                 async with asyncio.timeout(_STOP_SECONDS):
                     await stop()
 
+    @property
+    def works(self) -> bool:
+        """Whether this process can answer from everything that there is."""
+        checks = self._checks()
+        return checks["store"] == "ok" and checks["catalogue"] != _BEING_READ
+
     def readiness(self) -> Readiness:
-        """Whether the store was reached, and the catalogue read or Kafka known to be away."""
+        """Whether the store was reached, and the catalogue read or Kafka known to be away: in every process that takes requests."""
+        checks, ready = self._checks(), self.works
+        if self.seat is not None:
+            self.seat.note(ready)
+            checks["processes"] = self.seat.summary
+            ready = self.seat.all_ready
+        return {"ready": ready, "checks": checks}
+
+    def _checks(self) -> dict[str, str]:
         waited = monotonic() - self.started_at > _KAFKA_GRACE_SECONDS
         away = not self.log.connected and (waited or self.settings.kafka is None)
-        catalogue = "ok" if self.shelf.complete else "kafka is away" if away else "being read"
-        checks = {
+        return {
             "store": "ok" if self.lists.loaded and self.store.answers else "does not answer",
-            "catalogue": catalogue,
+            "catalogue": "ok" if self.shelf.complete else "kafka is away" if away else _BEING_READ,
             "kafka": "ok" if self.log.connected else "not connected",
         }
-        return {"ready": checks["store"] == "ok" and (self.shelf.complete or away), "checks": checks}
 
 
 def assemble(
     settings: Settings, store: Reader, event_log: EventLog, catalogue: Catalogue, caught_up: asyncio.Event,
     follower: Follower | None = None, clock: Callable[[], int] = clock_ms, numbers: BankSettings = DEFAULTS,
-    decisions: DecisionStore | None = None,
+    decisions: DecisionStore | None = None, seat: Seat | None = None,
 ) -> Services:  # fmt: skip
     """Wire the parts around the given ends.
 
@@ -162,15 +181,16 @@ def assemble(
         numbers: of the online models; the learner's.
         caught_up: set once the catalogue is whole.
         decisions: keeps what requests decide; None: nobody does.
+        seat: place among the API processes that share their models; None: this one is alone.
 
     Raises:
         InvalidSettings: the surfaces file is wrong, with its lines.
     """
-    metrics = Metrics()
+    metrics = Metrics(seat.counts if seat else None)
     guarded = GuardedStore(store, settings.store_timeout_ms / 1000)
     shelf = Shelf(catalogue, caught_up)
     lists = TrendingLists(guarded, shelf, settings.partitions)
-    models = ModelReplica(guarded, lambda: ScoringBank(numbers), origin_of(numbers))
+    models = _models(guarded, numbers, metrics, seat)
     versions = VersionFollower(settings.models, settings.batch_models, searchable, BankSources)
     blend = Blend(models, versions)
     content = ContentSource(catalogue)
@@ -203,19 +223,28 @@ def assemble(
         limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
         surfaces=SurfaceWatch(settings.surfaces, metrics, own),
         clock=clock,
+        seat=seat,
     )
 
 
-def connect(settings: Settings, numbers: BankSettings = DEFAULTS) -> Services:
+def _models(store: GuardedStore, numbers: BankSettings, metrics: Metrics, seat: Seat | None) -> LearnerModels:
+    if seat is not None:
+        return SharedModels(seat.slots, ScoringBank(numbers), metrics.models_taken.observe)
+    return ModelReplica(store, lambda: ScoringBank(numbers), origin_of(numbers))
+
+
+def connect(settings: Settings, numbers: BankSettings = DEFAULTS, seat: Seat | None = None) -> Services:
     """The real ends: Redis, Kafka, the `items` topic. Where an address is not set, answers do without."""
     catalogue = Catalogue()
     store = RedisStore(settings.redis, settings.store_timeout_ms / 1000) if settings.redis else AbsentStore()
     decisions = _decision_store(settings)
     if settings.kafka is None:
-        return assemble(settings, store, AbsentLog(), catalogue, asyncio.Event(), numbers=numbers, decisions=decisions)
+        return assemble(settings, store, AbsentLog(), catalogue, asyncio.Event(), numbers=numbers, decisions=decisions, seat=seat)
     follower = CatalogueFollower(settings.kafka, catalogue)
     kafka = KafkaLog(settings.kafka, settings.ack_timeout_ms, max(1 << 20, 2 * settings.max_event_bytes))
-    return assemble(settings, store, kafka, catalogue, follower.caught_up, follower, numbers=numbers, decisions=decisions)
+    return assemble(
+        settings, store, kafka, catalogue, follower.caught_up, follower, numbers=numbers, decisions=decisions, seat=seat
+    )
 
 
 def _rescorer(settings: Settings, metrics: Metrics) -> Rescorer:

@@ -35,13 +35,18 @@ _NICENESS: Final = 10
 _WITH_PARENT: Final = "--with-parent"
 
 
+def models_compiled() -> bool:
+    """Whether the models' kernels can be called without compiling."""
+    return _mark().exists()
+
+
 async def compile_models_apart(numbers: BankSettings) -> None:
     """Returns when the models' kernels can be called without compiling; other tasks go on meanwhile.
 
     Raises:
         RuntimeError: the process that compiles failed; its reason is on stderr.
     """
-    if not _mark().exists():
+    if not models_compiled():
         log.info("compiling the models for the first time; learning begins in a few minutes")
         await _run_apart()
     await asyncio.to_thread(compile_models, numbers)

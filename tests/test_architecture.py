@@ -273,6 +273,7 @@ def test_compose_hands_every_setting_to_the_containers() -> None:
     services = compose_services()
     only_outside = {"home", "data", "api_host", "api_port"}
     of_api = (
+        "API_PROCESSES",
         "API_KEYS",
         "API_KEYS_FILE",
         "SOURCE_HOSTS",

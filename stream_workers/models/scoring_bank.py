@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_workers.models.online.bank import NOTHING, ModelBank, SaysOfSome
+from stream_workers.models.online.capacity import Room
 from stream_workers.models.online.columns import History, Interactions, Outcome, Proposal
+from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.searching import Touched, new_touched, score_found, search_candidates, search_pool
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.standing import Standing, new_standing, stand
-from stream_workers.models.online.world import MODELS, SPARE, Person, Scratch
+from stream_workers.models.online.standing import LEADERS, Standing, new_standing, stand
+from stream_workers.models.online.world import MODELS, Person, Scratch
+from stream_workers.models.world_views import world_over
 
 F32 = NDArray[np.float32]
 _LARGEST_POOL: Final = 640  # of the bank: so many candidates it can score at once
@@ -45,7 +49,9 @@ class ScoringBank(ModelBank):
         """Work out what all questions to the models, as they are now, have in common."""
         standing = new_standing(len(self._world.log.item_last))
         if len(self.items):
-            stand(self._world, self._numbers, len(self.items), standing, self._scratch.scores[SPARE], self._scratch.heap)
+            # Not in the working memory: another bank that has the same one may be asked meanwhile.
+            spare, heap = np.zeros(len(self.items), np.float32), np.zeros(LEADERS, np.float32)
+            stand(self._world, self._numbers, len(self.items), standing, spare, heap)
         self._standing = standing
 
     def warm_up(self) -> None:
@@ -85,6 +91,20 @@ class ScoringBank(ModelBank):
         else:
             of_pool = np.ascontiguousarray(said[:, pool]) if isinstance(said, np.ndarray) else said.of(pool)
         score_found(self._world, self._person, self._scratch, self._standing, self._touched, of_pool, count)
+
+    def over(self, arrays: Mapping[str, NDArray[Any]], items: IdTable, users: IdTable) -> Self:
+        """Another bank, on arrays that it does not copy and does not change, see `world_views`. It has this one's working memory
+        where that is large enough, so only one of the two may be asked at a time.
+
+        Raises:
+            InvalidSettings: the arrays are of other settings or of another version.
+        """
+        bank = copy(self)
+        bank._world = world_over(arrays, self._world)
+        bank.items, bank.users = items, users
+        if Room.of(bank._world.log)[:2] != Room.of(self._world.log)[:2]:
+            bank._person, bank._scratch = bank._working_memory()
+        return bank
 
     def scores(
         self, items: Sequence[str], history: History, now_ms: int, exclude: Collection[str] = (),

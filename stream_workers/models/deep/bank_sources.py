@@ -22,6 +22,7 @@ from stream_workers.models.online.columns import WEIGHTS, History, Interactions
 from stream_workers.models.online.event_log import EventLog, history_before
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.world import BATCH_MODELS
+from stream_workers.models.table_view import TableView
 
 DEPTH: Final = 50  # events of a history that a batch model is told
 _AT_ONCE: Final = 256  # people whose scores are worked out together
@@ -111,12 +112,13 @@ class BankSources:
 
     def _rows_of(self, table: IdTable) -> list[I64]:
         """Of each model the rows of the bank's items, -1 where it does not know one; those met since are added."""
-        rows = self._rows.setdefault(table, [np.zeros(0, np.int64) for _ in self._asked])
+        whole = table.table if isinstance(table, TableView) else table
+        rows = self._rows.setdefault(whole, [np.zeros(0, np.int64) for _ in self._asked])
         for m, model in enumerate(self._asked):
             if len(rows[m]) < len(table):
-                added = [model.item_rows.get(item, -1) for item in table.ids[len(rows[m]) :]]
+                added = [model.item_rows.get(item, -1) for item in table.ids[len(rows[m]) : len(table)]]
                 rows[m] = np.concatenate((rows[m], np.array(added, np.int64)))
-        return rows
+        return [row[: len(table)] for row in rows]
 
 
 def _scores(model: PublishedModel, rows: I64, queries: Sequence[Query]) -> F32:
