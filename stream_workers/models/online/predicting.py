@@ -165,7 +165,7 @@ def _predict_blend(
     target = scratch.in_pool[item] - 1
     for model in (LINEAR, BLEND):
         scores = (scratch.linear if model == LINEAR else scratch.blended)[:count]
-        found = best(scores, -1e30, min(LISTED, count), scratch.heap, top[model])
+        found = best(scores, -1e30, min(LISTED, count), top[model])
         for k in range(found):
             top[model, k] = scratch.pool[top[model, k]]
         for k in range(found, LISTED):
@@ -186,6 +186,6 @@ def _predict_blend(
 @kernel
 def _list(person: Person, scratch: Scratch, scores: F32, floor: float, out: I32) -> None:
     hide(scores, person.taken, person.counts[1])
-    found = best(scores, floor, LISTED, scratch.heap, out)
+    found = best(scores, floor, LISTED, out)
     for k in range(found, LISTED):
         out[k] = -1

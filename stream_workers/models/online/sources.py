@@ -149,7 +149,7 @@ def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, it
         else:
             scores, floor = scratch.scores[_MODEL_ROWS[s - len(POPULAR)], :items], -1e30
         hide(scores, person.taken, person.counts[1])
-        found = best(scores, floor, numbers.pool, scratch.heap, scratch.found[s])
+        found = best(scores, floor, numbers.pool, scratch.found[s])
         scratch.found_count[s] = found
         for k in range(found):
             item = scratch.found[s, k]

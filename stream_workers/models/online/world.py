@@ -84,7 +84,7 @@ class Scratch(NamedTuple):
 
     Attributes:
         scores: float32[R, I], a row for each model. prior, log_prior: float32[I]. largest: float64[R].
-        heap: float32[P]. found: int32[S, P], best lists of the sources; found_count: int64[S].
+        found: int32[S, P], best lists of the sources; found_count: int64[S].
         place: int32[S, I], 1 + place in each source's list, 0 elsewhere.
         pool: int32[P]; in_pool: int64[I], 1 + place in the pool, 0 elsewhere. pool_count: int64[1].
         x: float32[F, P]. offset, blended, linear: float32[P]; network: float32[E, P]. hidden: float32[E, H, P]. gradient:
@@ -98,7 +98,6 @@ class Scratch(NamedTuple):
     prior: F32
     log_prior: F32
     largest: F64
-    heap: F32
     found: I32
     found_count: I64
     place: I32
@@ -165,7 +164,6 @@ def new_scratch(settings: BankSettings, items: int, users: int, features: int, s
         prior=np.zeros(items, np.float32),
         log_prior=np.zeros(items, np.float32),
         largest=np.zeros(SCORE_ROWS),
-        heap=np.zeros(pool, np.float32),
         found=np.zeros((sources, pool), np.int32),
         found_count=np.zeros(sources, np.int64),
         place=np.zeros((sources, items), np.int32),
