@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from stream_workers.models.online.selection import best, hide, rank_of
 
-CASES = {
+CASES: dict[str, Callable[[np.random.Generator, int], NDArray[Any]]] = {
     "random": lambda rng, n: rng.normal(size=n),
     "few values": lambda rng, n: rng.integers(-2, 3, n).astype(float),
     "one value": lambda rng, n: np.zeros(n),

@@ -16,6 +16,7 @@ from stream_workers.models.online.blend import (
     softmax_errors,
     standardise,
 )
+from stream_workers.models.online.calibration import learn_calibration
 from stream_workers.models.online.factors import score_factors
 from stream_workers.models.online.features import fill_features
 from stream_workers.models.online.numeric import F32, F64, I32, kernel
@@ -178,6 +179,8 @@ def _predict_blend(
         errors = scratch.network[e, :count]
         softmax_errors(errors, target)
         learn_network(world.blend, e, x, errors, scratch.hidden[e], scratch.gradient, numbers.blend_lr, numbers.blend_warm_lr)
+    softmax_errors(scratch.blended[:count], target)
+    learn_calibration(world.calibration, scratch.pool[:count], scratch.blended[:count], target)
     softmax_errors(scratch.linear[:count], target)
     learn_linear(world.blend, x, scratch.linear[:count], bucket_of(person.counts[0]), numbers.linear_lr)
     return count

@@ -6,7 +6,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from stream_workers.models.online.audience import Audience, new_audience
 from stream_workers.models.online.blend import Blend, new_blend
+from stream_workers.models.online.calibration import Calibration, new_calibration
 from stream_workers.models.online.co_visitation import CoVisitation, new_co_visitation
 from stream_workers.models.online.dice import U64
 from stream_workers.models.online.event_log import EventLog, new_log
@@ -16,6 +18,7 @@ from stream_workers.models.online.numeric import F32, F64, I32, I64
 from stream_workers.models.online.popularity import Popularity, new_popularity
 from stream_workers.models.online.session_knn import KnnScratch, new_knn_scratch
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.online.title_words import HASHES, WORDS
 
 MODELS: Final = (
     "popularity_all_time", "popularity_decayed", "co_visitation", "session_knn", "isgd", "bpr", "softmax_mf", "item_vectors",
@@ -35,10 +38,14 @@ LARGEST_POOL: Final = 640
 
 
 class Content(NamedTuple):
-    """What the catalogue says of the items: categories int32[I, 8], codes, -1 where none; year float32[I], 0 where unknown."""
+    """What the catalogue says of the items: categories int32[I, 8], codes, -1 where none; year float32[I], 0 where unknown;
+    words, items_with: see `title_words`.
+    """
 
     categories: I32
     year: F32
+    words: I32
+    items_with: I32
 
 
 class World(NamedTuple):
@@ -55,6 +62,8 @@ class World(NamedTuple):
     bpr: Factors
     isgd: Factors
     content: Content
+    audience: Audience
+    calibration: Calibration
     blend: Blend
     dice: U64
 
@@ -91,7 +100,7 @@ class Scratch(NamedTuple):
             float32[T].
         vector, back: float32[k]. negatives: int32[N]. ranks: int64[R].
         replay_items, replay_times, replay_liked: a past history.
-        interest: float32[C], share of each category in the history.
+        interest: float32[C], share of each category in the history. word_shares: float32[W], zeros, see `title_words`.
     """
 
     scores: F32
@@ -119,6 +128,7 @@ class Scratch(NamedTuple):
     replay_times: F64
     replay_liked: F32
     interest: F32
+    word_shares: F32
     knn: KnnScratch
 
 
@@ -135,9 +145,21 @@ def new_world(settings: BankSettings, items: int, users: int, events: int, featu
         softmax_mf=new_factors(users, items, settings.mf_size),
         bpr=new_factors(users, items, settings.mf_size),
         isgd=new_factors(users, items, settings.mf_size),
-        content=Content(np.full((items, CATEGORIES), -1, np.int32), np.zeros(items, np.float32)),
+        content=new_content(items),
+        audience=new_audience(items),
+        calibration=new_calibration(items),
         blend=new_blend(features, settings.hidden, settings.networks, rng),
         dice=np.array([settings.seed * 2 + 1], np.uint64),
+    )
+
+
+def new_content(items: int) -> Content:
+    """Nothing is described yet."""
+    return Content(
+        categories=np.full((items, CATEGORIES), -1, np.int32),
+        year=np.zeros(items, np.float32),
+        words=np.full((items, WORDS), -1, np.int32),
+        items_with=np.zeros(HASHES, np.int32),
     )
 
 
@@ -185,5 +207,6 @@ def new_scratch(settings: BankSettings, items: int, users: int, features: int, s
         replay_times=np.zeros(settings.depth, np.float64),
         replay_liked=np.zeros(settings.depth, np.float32),
         interest=np.zeros(categories, np.float32),
+        word_shares=np.zeros(HASHES, np.float32),
         knn=new_knn_scratch(users, settings.knn_depth, settings.knn_occurrences),
     )
