@@ -109,7 +109,7 @@ def test_clocks_that_jump_leave_counts_finite(late: float) -> None:
 
 
 def seen(bank: ModelBank, user: str | None, history: list[str], now: int, feature: str) -> dict[str, float]:
-    known = History(user, history, np.ones(len(history), np.uint8), np.full(len(history), now - HOUR, np.int64))
+    known = History(user, history, np.ones(len(history), np.uint8), np.full(len(history), now - 10 * MINUTE, np.int64))
     proposal = bank.recommend(known, now, 40, features=True)
     assert proposal.features is not None
     return dict(zip(proposal.items, proposal.features[FEATURES.index(feature)].tolist(), strict=True))
