@@ -8,12 +8,13 @@ the square root, faster than with the logarithm of TF-IDF (see `content`): shari
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final
 from zlib import crc32
 
 import numpy as np
 
-from stream_workers.models.online.content_tokens import tokens_of
+from stream_workers.models.online.content_tokens import TOKENS, words_of
 from stream_workers.models.online.numeric import F32, I32, kernel
 
 HASHES: Final = 1 << 15
@@ -28,7 +29,7 @@ def word_hashes(title: str | None) -> list[int]:
     >>> len(word_hashes("The Return of the Return: Alien (1979)")), word_hashes("RETURN") == word_hashes("Return of IV")
     (2, True)
     """
-    words = (token for token in tokens_of((), (), title) if len(token) >= _LEAST_LETTERS)
+    words = (word for word in islice(dict.fromkeys(words_of(title or "")), TOKENS) if len(word) >= _LEAST_LETTERS)
     return list(dict.fromkeys(crc32(word.encode("utf-8", "surrogatepass")) % HASHES for word in words))[:WORDS]
 
 
