@@ -69,7 +69,7 @@ def _recommend_and_learn(
     """For each event the best items of its user, without those taken, into top: int32[E, k]; then it is learnt."""  # fmt: skip
     count = marks.shape[0]
     scores, prior, log_prior = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
-    taken, heap = np.empty(TAKEN, np.int32), np.empty(top.shape[1], np.float32)
+    taken = np.empty(TAKEN, np.int32)
     back, logits = np.empty(size, np.float32), np.empty(negatives.shape[0] + 1, np.float32)
     for e in range(users.shape[0]):
         user, item = users[e], items[e]
@@ -78,7 +78,7 @@ def _recommend_and_learn(
         logarithms(prior, scores, log_prior)
         score_factors(tree.factors, user, log_prior, rates.logq, scores)
         hide(scores, taken, count_taken)
-        best(scores, -1e30, top.shape[1], heap, top[e])
+        best(scores, -1e30, top.shape[1], top[e])
         drawn = draw_negatives(tree.log, tree.log.total[0], count, item, 1000, 0.5, tree.dice, negatives)
         learn_softmax_mf(tree.factors, user, item, log_prior[item], negatives[:drawn], rates, back, logits)
         learn_popularity(tree.popularity, half_lives, item, times[e], 1.0)

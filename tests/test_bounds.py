@@ -18,6 +18,7 @@ from stream_workers.models.online.event_log import append, history_before, mark_
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.session_knn import new_knn_scratch, score_session_knn
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.online.title_words import word_hashes
 from tests.online_models import NONE, SMALL, START, clicks, learn, mixed
 
 
@@ -73,7 +74,8 @@ def test_described_items_cost_little_and_rank_nothing(count: int) -> None:
     outcome, expected = learn(bank, mixed(100)), learn(plain, mixed(100))
     assert outcome.items_seen.tolist() == expected.items_seen.tolist()
     assert {name: array.shape for name, array in bank.state().items()} == {name: a.shape for name, a in plain.state().items()}
-    assert known.get(ids[513]) == (1, 14, -1, -1, -1, -1, -1, -1, 1933.0)
+    film = word_hashes("Film")
+    assert known.get(ids[513]) == (1, 14, *[-1] * 6, *film, *[-1] * 7, 1933.0)
     assert known.get("unheard of") is None
 
 

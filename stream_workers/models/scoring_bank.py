@@ -15,7 +15,7 @@ from stream_workers.models.online.columns import History, Interactions, Outcome,
 from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.searching import Touched, new_touched, score_found, search_candidates, search_pool
 from stream_workers.models.online.settings import Numbers
-from stream_workers.models.online.standing import LEADERS, Standing, new_standing, stand
+from stream_workers.models.online.standing import Standing, new_standing, stand
 from stream_workers.models.online.world import MODELS, Person, Scratch
 from stream_workers.models.world_views import world_over
 
@@ -50,8 +50,7 @@ class ScoringBank(ModelBank):
         standing = new_standing(len(self._world.log.item_last))
         if len(self.items):
             # Not in the working memory: another bank that has the same one may be asked meanwhile.
-            spare, heap = np.zeros(len(self.items), np.float32), np.zeros(LEADERS, np.float32)
-            stand(self._world, self._numbers, len(self.items), standing, spare, heap)
+            stand(self._world, self._numbers, len(self.items), standing, np.zeros(len(self.items), np.float32))
         self._standing = standing
 
     def warm_up(self) -> None:

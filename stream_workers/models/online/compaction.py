@@ -22,6 +22,8 @@ from stream_workers.models.online.id_table import IdTable
 from stream_workers.models.online.numeric import F32, I32, I64, kernel
 from stream_workers.models.online.popularity import Popularity
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.online.title_words import count_words
+from stream_workers.models.online.world import Content
 
 _KEPT: Final = 0.8  # so that the next compaction is a fifth of the bound away
 _CHUNK: Final = 4096  # rows moved at once
@@ -117,6 +119,8 @@ def keep_items(tree: Tree, axes: RowAxes, kept: I64, count: int) -> I32:
             rename_neighbours(part.neighbours, part.weights, part.filled, len(kept), moved)
         elif isinstance(part, Popularity):
             part.sums[:] = part.values.sum(axis=1, dtype=np.float64)
+        elif isinstance(part, Content):
+            count_words(part.words, part.items_with)
     return moved
 
 

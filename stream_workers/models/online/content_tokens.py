@@ -31,7 +31,7 @@ def tokens_of(categories: Sequence[str], tags: Sequence[str], title: str | None,
     >>> tokens_of(["Horror", "Sci-Fi"], ["space"], "The Alien's Return (1979)")
     ['=horror', '=space', 'alien', '=sci-fi', 'return']
     """
-    turns = zip_longest(_labels(categories), _labels(tags), _words(title or ""))
+    turns = zip_longest(_labels(categories), _labels(tags), words_of(title or ""))
     found = dict.fromkeys(token for turn in turns for token in turn if token)
     return list(islice(found, limit))
 
@@ -46,7 +46,12 @@ def _labels(names: Sequence[str]) -> list[str]:
     return [LABEL + name for name in found if name]
 
 
-def _words(title: str) -> Iterable[str]:
+def words_of(title: str) -> Iterable[str]:
+    """The words of a title that say something, in its order: in lower case, without years, numbers and words of grammar.
+
+    >>> list(words_of("The Alien's Return (1979)"))
+    ['alien', 'return']
+    """
     words = (match[0][:_LONGEST_TOKEN] for match in _WORD.finditer(_folded(title[:_LONGEST_TITLE])))
     return [word for word in words if word not in _STOP_WORDS and not (len(word) == 1 and word.isascii())]
 

@@ -39,10 +39,15 @@ def meet(rows: F32, at: int, seed: int) -> None:
 def score_factors(factors: Factors, user: int, log_prior: F32, logq: float, out: F32) -> None:
     """Set out: float32[n] to p_u . q_j + b_j + logq * log prior_j for the first n items; user -1: without p_u."""
     for j in range(out.shape[0]):
-        total = factors.bias[j] + np.float32(logq) * log_prior[j]
-        if user >= 0:
-            total += dot(factors.users[user], factors.items[j])
-        out[j] = total
+        out[j] = factors.bias[j] + np.float32(logq) * log_prior[j]
+    if user < 0:
+        return
+    vector = factors.users[user]
+    for j in range(out.shape[0]):
+        row, total = factors.items[j], np.float32(0.0)
+        for d in range(vector.shape[0]):
+            total += vector[d] * row[d]
+        out[j] += total
 
 
 @kernel

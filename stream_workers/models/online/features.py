@@ -6,8 +6,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from stream_workers.models.online.audience import audience_counts, pace_of
+from stream_workers.models.online.blend import bucket_of
+from stream_workers.models.online.calibration import calibration_ratios
 from stream_workers.models.online.numeric import F32, I32, dot, kernel, logarithms
 from stream_workers.models.online.sources import SOURCES
+from stream_workers.models.online.title_words import title_overlap
 from stream_workers.models.online.world import (
     BATCH,
     BATCH_MODELS,
@@ -31,11 +35,13 @@ FEATURES: Final = (
     "log_age", "log_idle", "category_match", "year_gap", "popularity_gap", "age_gap", "times_taken", "log_since_taken",
     "log_history", "log_user_idle", "engagers", "last_count_gap", "last_popularity_gap",
     "last_age_gap", "last_year_gap", "last_category_match",
+    "title_overlap", "log_popularity_like_them", "log_popularity_at_their_pace", "log_calibration",
 )  # fmt: skip
 # Where groups of features begin.
 COUNT: Final = FEATURES.index("log_count")
 AGE: Final = FEATURES.index("log_age")
 LAST: Final = FEATURES.index("last_count_gap")
+TITLE: Final = FEATURES.index("title_overlap")
 _MINUTE = 60_000.0
 
 
@@ -125,7 +131,7 @@ def _popularity_features(world: World, scratch: Scratch, pool: I32) -> None:
 
 @kernel
 def _source_features(scratch: Scratch, usual: _Usual, pool: I32) -> None:
-    scores, tops, places, x = scratch.scores, scratch.largest, scratch.place, scratch.x
+    scores, tops, x = scratch.scores, scratch.largest, scratch.x
     at = COUNT + 3
     for source in (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN):
         scale = 1.0 / (tops[source] + 1e-9)
@@ -146,10 +152,12 @@ def _source_features(scratch: Scratch, usual: _Usual, pool: I32) -> None:
     for row in range(BATCH, BATCH + BATCH_MODELS):
         _below_best(scores[row], pool, x[at])
         at += 1
-    for s in range(places.shape[0]):
-        for p in range(pool.shape[0]):
-            place = places[s, pool[p]]
-            x[at + s, p] = 1.0 / np.sqrt(place) if place > 0 else 0.0
+    for s in range(scratch.found.shape[0]):
+        x[at + s, : pool.shape[0]] = np.float32(0.0)
+        for k in range(scratch.found_count[s]):  # where a source has nothing, nothing is looked up
+            p = scratch.in_pool[scratch.found[s, k]] - 1
+            if p >= 0:
+                x[at + s, p] = np.float32(1.0 / np.sqrt(k + 1.0))
 
 
 @kernel
@@ -217,8 +225,8 @@ def _engager_feature(engagers: F32, scratch: Scratch, length: float, pool: I32) 
 
 
 @kernel
-def _last_features(world: World, now: float, last: int, pool: I32, x: F32) -> None:
-    """How far each candidate lies from the item taken last; -1: none was."""
+def _last_features(world: World, now: float, last: int, pool: I32, x: F32, had: F32) -> None:
+    """How far each candidate lies from the item taken last; -1: none was. had: float32[C], scratch."""
     for f in range(LAST, LAST + 5):
         x[f, : pool.shape[0]] = np.float32(0.0)
     if last < 0:
@@ -227,8 +235,10 @@ def _last_features(world: World, now: float, last: int, pool: I32, x: F32) -> No
     last_count = np.log(1.0 + log.item_events[last])
     last_popularity = np.log(pop.values[4, last] / pop.unit[4] + 0.05)
     last_age = _log_ms(now - log.item_first[last])
+    had[:] = np.float32(0.0)
     others = 0
     while others < content.categories.shape[1] and content.categories[last, others] >= 0:
+        had[content.categories[last, others]] = np.float32(1.0)
         others += 1
     for p in range(pool.shape[0]):
         j = pool[p]
@@ -239,10 +249,22 @@ def _last_features(world: World, now: float, last: int, pool: I32, x: F32) -> No
             x[LAST + 3, p] = abs(content.year[j] - content.year[last]) / 10.0
         shared, own = 0.0, 0
         while own < content.categories.shape[1] and content.categories[j, own] >= 0:
-            for c in range(others):
-                shared += content.categories[j, own] == content.categories[last, c]
+            shared += had[content.categories[j, own]]
             own += 1
         x[LAST + 4, p] = shared / np.sqrt(max(1, own) * max(1, others))
+
+
+@kernel
+def _audience_features(world: World, person: Person, scratch: Scratch, pool: I32) -> None:
+    """How popular each candidate is with people like this one, see `audience`."""
+    history = person.counts[0]
+    groups = bucket_of(history), pace_of(history, person.now[0] - person.times[0])
+    for n in range(2):
+        row = scratch.x[TITLE + 1 + n, : pool.shape[0]]
+        audience_counts(world.audience, groups[n], person.now[0], pool, row)
+        for p in range(pool.shape[0]):
+            row[p] += np.float32(0.05)
+        _take_logarithms(scratch, TITLE + 1 + n, pool.shape[0])
 
 
 @kernel
@@ -257,6 +279,13 @@ def fill_features(world: World, person: Person, scratch: Scratch, count: int) ->
     _popularity_features(world, scratch, pool)
     _source_features(scratch, usual, pool)
     _item_features(world, person, scratch, usual, pool)
-    _last_features(world, person.now[0], person.items[0] if person.counts[0] > 0 else -1, pool, scratch.x)
+    _last_features(world, person.now[0], person.items[0] if person.counts[0] > 0 else -1, pool, scratch.x, scratch.interest)
+    title_overlap(
+        world.content.words, world.content.items_with, person.items[: person.counts[0]], pool, scratch.word_shares,
+        scratch.x[TITLE, :count],
+    )  # fmt: skip
+    _audience_features(world, person, scratch, pool)
+    calibration_ratios(world.calibration, pool, scratch.x[TITLE + 3, :count])
+    _take_logarithms(scratch, TITLE + 3, count)
     for p in range(count):
         scratch.offset[p] = scratch.log_prior[pool[p]]

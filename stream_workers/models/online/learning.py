@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from stream_workers.models.online.audience import learn_audience
 from stream_workers.models.online.bpr import learn_bpr
 from stream_workers.models.online.co_visitation import learn_co_visitation
 from stream_workers.models.online.dice import draw_negatives, uniform
@@ -73,6 +74,7 @@ def learn_event(
         for _ in range(numbers.vector_replays):
             _replay(world, scratch, numbers, items)
         learn_popularity(world.popularity, half_lives, item, time, 1.0)
+        learn_audience(world.audience, history.shape[0], time - person.times[0], item, time)
     append(log, user, item, time, weight, prior)
 
 

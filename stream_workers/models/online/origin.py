@@ -7,7 +7,7 @@ from typing import Final
 
 from stream_workers.models.online.settings import BankSettings
 
-VERSION: Final = 2  # of what the arrays mean: other numbers in the code, other models
+VERSION: Final = 3  # of what the arrays mean: other numbers in the code, other models
 
 
 def origin_of(settings: BankSettings) -> str:

@@ -16,6 +16,7 @@ from stream_workers.models.online.blend import (
     softmax_errors,
     standardise,
 )
+from stream_workers.models.online.calibration import learn_calibration
 from stream_workers.models.online.factors import score_factors
 from stream_workers.models.online.features import fill_features
 from stream_workers.models.online.numeric import F32, F64, I32, kernel
@@ -165,7 +166,7 @@ def _predict_blend(
     target = scratch.in_pool[item] - 1
     for model in (LINEAR, BLEND):
         scores = (scratch.linear if model == LINEAR else scratch.blended)[:count]
-        found = best(scores, -1e30, min(LISTED, count), scratch.heap, top[model])
+        found = best(scores, -1e30, min(LISTED, count), top[model])
         for k in range(found):
             top[model, k] = scratch.pool[top[model, k]]
         for k in range(found, LISTED):
@@ -178,6 +179,8 @@ def _predict_blend(
         errors = scratch.network[e, :count]
         softmax_errors(errors, target)
         learn_network(world.blend, e, x, errors, scratch.hidden[e], scratch.gradient, numbers.blend_lr, numbers.blend_warm_lr)
+    softmax_errors(scratch.blended[:count], target)
+    learn_calibration(world.calibration, scratch.pool[:count], scratch.blended[:count], target)
     softmax_errors(scratch.linear[:count], target)
     learn_linear(world.blend, x, scratch.linear[:count], bucket_of(person.counts[0]), numbers.linear_lr)
     return count
@@ -186,6 +189,6 @@ def _predict_blend(
 @kernel
 def _list(person: Person, scratch: Scratch, scores: F32, floor: float, out: I32) -> None:
     hide(scores, person.taken, person.counts[1])
-    found = best(scores, floor, LISTED, scratch.heap, out)
+    found = best(scores, floor, LISTED, out)
     for k in range(found, LISTED):
         out[k] = -1

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from stream_workers.models.online.co_visitation import CoVisitation
+from stream_workers.models.online.heap import push, sort_heap
 from stream_workers.models.online.item_vectors import user_vector
 from stream_workers.models.online.numeric import F32, F64, I32, I64, dot, kernel
 from stream_workers.models.online.popularity import units_at
 from stream_workers.models.online.predicting import score_pool
-from stream_workers.models.online.selection import best, hide, push, sort_heap
+from stream_workers.models.online.selection import best, hide
 from stream_workers.models.online.settings import Numbers
 from stream_workers.models.online.sources import (
     FIRST_BATCH,
@@ -34,6 +35,7 @@ from stream_workers.models.online.world import (
     BATCH_MODELS,
     FACTORS,
     KNN,
+    LARGEST_POOL,
     PAIRS,
     PAIRS_FAST,
     PAIRS_LAST,
@@ -53,11 +55,12 @@ _MARGIN: Final = np.float32(1e-4)  # far above what rounding does to a logit
 
 class Touched(NamedTuple):
     """What the last question has left in the rows of neighbours' scores: items int32[4, I], counts int64[4]; and
-    reached: int32[I + 1], scratch of a search."""
+    reached: int32[I + 1], heap: float32[P], scratch of a search."""
 
     items: I32
     counts: I64
     reached: I32
+    heap: F32
 
 
 @kernel
@@ -80,7 +83,7 @@ def search_candidates(
             s, scores = FIRST_BATCH + model, scratch.scores[SPARE, :items]
             scores[:] = batch[model, :items]
             hide(scores, person.taken, person.counts[1])
-            take_list(scratch, s, best(scores, -1e30, numbers.pool, scratch.heap, scratch.found[s]))
+            take_list(scratch, s, best(scores, -1e30, numbers.pool, scratch.found[s]))
     count = _pooled_again(scratch)
     said = np.empty((batch.shape[0], count), np.float32)
     for model in range(batch.shape[0]):
@@ -174,7 +177,7 @@ def _most_popular(values: F32, standing: Standing, s: int, person: Person, scrat
         scores = scratch.scores[SPARE, : values.shape[0]]
         scores[:] = values
         hide(scores, person.taken, person.counts[1])
-        found = best(scores, 0.0, k, scratch.heap, scratch.found[s])
+        found = best(scores, 0.0, k, scratch.found[s])
     take_list(scratch, s, found)
 
 
@@ -217,7 +220,7 @@ def _nearest(standing: Standing, person: Person, scratch: Scratch, touched: Touc
     """The best of a row of neighbours' scores: what it touched, and the others in the order of the prior."""
     s, stamp = len(POPULAR) + row, person.stamp[0]
     scores, seen, prior = scratch.scores[_NEIGHBOURS[row]], scratch.place[s], standing.prior
-    heap, found = scratch.heap, scratch.found[s]
+    heap, found = touched.heap, scratch.found[s]
     size = 0
     for n in range(touched.counts[row]):
         item = touched.items[row, n]
@@ -290,7 +293,7 @@ def search_products(
     _products(vector, rows, fixed, first, first.shape[0], scores)
     bar = np.float32(-np.inf)
     if first.shape[0] >= k > 0:
-        best(scores[: first.shape[0]], -np.inf, k, scratch.heap, out)
+        best(scores[: first.shape[0]], -np.inf, k, out)
         least = scores[out[k - 1]]
         bar = least - _MARGIN * (np.float32(1.0) + abs(least))
     length = np.float32(np.sqrt(dot(vector, vector)))
@@ -302,7 +305,7 @@ def search_products(
     for n in range(count):
         if person.marks[reached[n]] == person.stamp[0]:
             scores[n] = -np.inf
-    found = best(scores[:count], -1e30, k, scratch.heap, out)
+    found = best(scores[:count], -1e30, k, out)
     for n in range(found):
         out[n] = reached[out[n]]
     return found
@@ -351,6 +354,5 @@ def _complete(
 
 def new_touched(items: int) -> Touched:
     """Room for so many items."""
-    return Touched(
-        np.zeros((len(_NEIGHBOURS), items), np.int32), np.zeros(len(_NEIGHBOURS), np.int64), np.zeros(items + 1, np.int32)
-    )
+    rows = np.zeros((len(_NEIGHBOURS), items), np.int32)
+    return Touched(rows, np.zeros(len(rows), np.int64), np.zeros(items + 1, np.int32), np.zeros(LARGEST_POOL, np.float32))

@@ -6,11 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from stream_workers.models.online.numeric import F32, I32, kernel
+from stream_workers.models.online.numeric import F32, I32, I64, kernel
 
-_BLOCK: Final = 64
+_BLOCK: Final = 16
 _LOWEST: Final = np.int32(-(2**31))
 _MAGNITUDE: Final = np.int32(0x7FFFFFFF)
+_LAST_CODE: Final = np.int64(0x7FFFFFFF)
+_ROOM: Final = 256  # candidates that are gathered before the best are kept
+_COUNTABLE: Final = 512  # keys that are ordered by counting
 _COUNTED: Final = 10  # of a list, for its mean popularity
 
 
@@ -39,87 +42,108 @@ def hide(scores: F32, taken: I32, taken_count: int) -> None:
 
 
 @kernel
-def best(scores: F32, floor: float, k: int, heap_scores: F32, out: I32) -> int:
+def best(scores: F32, floor: float, k: int, out: I32) -> int:
     """The k items with the highest scores above `floor`, best first; of equal ones those with the lower code.
 
+    A bound that k blocks exceed leaves little more than k items to be ordered.
+
     Args:
-        scores: float32[n], no NaN. heap_scores: float32[>= k], scratch. out: int32[>= k], filled.
+        scores: float32[n], no NaN. out: int32[>= k], filled.
 
     Returns:
         How many were found.
     """
-    size = 0
-    n = scores.shape[0]
-    peaks = _peaks(scores)
-    least = np.float32(max(floor, _bound(peaks, k)))
+    if k <= 0:
+        return 0
+    bits = scores.view(np.int32)
+    peaks = _peaks(bits)
+    lowest = np.empty(1, np.float32)
+    lowest[0] = floor
+    least = max(np.int64(_ordered(lowest.view(np.int32)[0])), _bound(peaks, k))
+    room = max(_ROOM, 2 * k)
+    keys, ordered = np.empty(room + _BLOCK, np.int64), np.empty(k, np.int64)
+    size, n = 0, scores.shape[0]
     for block in range(peaks.shape[0]):
         if peaks[block] <= least:  # hardly any block has a candidate
             continue
         for j in range(block * _BLOCK, min(n, (block + 1) * _BLOCK)):
-            if scores[j] > least:
-                size = push(heap_scores, out, size, k, scores[j], j)
-                if size == k:
-                    least = heap_scores[0]
-    sort_heap(heap_scores, out, size)
+            score = np.int64(_ordered(bits[j]))
+            keys[size] = (score << 32) | (_LAST_CODE - j)  # larger is better, and no two are equal
+            size += score > least
+        if size >= room:
+            size = _keep_best(keys, size, ordered)
+            least = keys[size - 1] >> 32
+    size = _keep_best(keys, size, ordered)
+    for place in range(size):
+        out[place] = np.int32(_LAST_CODE - (keys[place] & _LAST_CODE))
     return size
 
 
 @kernel
-def push(heap_scores: F32, out: I32, size: int, k: int, score: float, item: int) -> int:
-    """Take an item into a heap whose root is the worst of the best k; returns how many are in it."""
-    if size < k:  # sift up
-        at = size
-        while at > 0 and _worse(score, item, heap_scores[(at - 1) // 2], out[(at - 1) // 2]):
-            heap_scores[at], out[at] = heap_scores[(at - 1) // 2], out[(at - 1) // 2]
-            at = (at - 1) // 2
-        heap_scores[at], out[at] = score, item
-        return size + 1
-    if k > 0 and _worse(heap_scores[0], out[0], score, item):
-        _sift_down(heap_scores, out, size, score, item)
-    return size
+def _keep_best(keys: I64, size: int, ordered: I64) -> int:
+    """Bring the best of the first `size` keys to the front, in order; as many as `ordered` has room for. Returns how many.
+
+    A key's place is how many are larger: no branches, and vector instructions count.
+    """
+    kept = min(size, ordered.shape[0])
+    if size > _COUNTABLE:
+        keys[:size] = np.sort(keys[:size])[::-1]
+        return kept
+    for a in range(size):
+        key, place = keys[a], 0
+        for b in range(size):
+            place += keys[b] > key
+        if place < kept:
+            ordered[place] = key
+    keys[:kept] = ordered[:kept]
+    return kept
 
 
 @kernel
-def sort_heap(heap_scores: F32, out: I32, size: int) -> None:
-    """Bring what was pushed into order, best first; of equal ones those with the lower code."""
-    for last in range(size - 1, 0, -1):  # the worst goes last
-        score, item = heap_scores[last], out[last]
-        heap_scores[last], out[last] = heap_scores[0], out[0]
-        _sift_down(heap_scores, out, last, score, item)
-
-
-@kernel
-def _peaks(scores: F32) -> F32:
-    """The largest score of each block."""
-    bits = scores.view(np.int32)
-    blocks = (scores.shape[0] + _BLOCK - 1) // _BLOCK
-    peaks = np.empty(blocks, np.int32)
-    for block in range(blocks):
+def _peaks(bits: I32) -> I32:
+    """The largest score of each block, see `_ordered`."""
+    n = bits.shape[0]
+    full = n // _BLOCK
+    peaks = np.empty((n + _BLOCK - 1) // _BLOCK, np.int32)
+    for block in range(full):
         peak = _LOWEST
-        for j in range(block * _BLOCK, min(scores.shape[0], (block + 1) * _BLOCK)):
+        for j in range(block * _BLOCK, block * _BLOCK + _BLOCK):
             peak = max(peak, _ordered(bits[j]))
-        peaks[block] = _ordered(peak)
-    return peaks.view(np.float32)
+        peaks[block] = peak
+    if full < peaks.shape[0]:
+        peak = _LOWEST
+        for j in range(full * _BLOCK, n):
+            peak = max(peak, _ordered(bits[j]))
+        peaks[full] = peak
+    return peaks
 
 
 @kernel
 def _ordered(bits: np.int32) -> np.int32:
-    """The bits of a float32 as an int32 that is larger when the float is (maxima of integers use vector instructions), and back."""
+    """The bits of a float32 as an int32 that is larger when the float is (maxima of integers use vector instructions)."""
     return np.int32(bits ^ ((bits >> np.int32(31)) & _MAGNITUDE))
 
 
 @kernel
-def _bound(peaks: F32, wanted: int) -> float:
-    """A score that at least `wanted` items exceed: as many blocks have a peak above it."""
-    blocks = peaks.shape[0]
-    if wanted > blocks:
-        return -np.inf
-    bound = np.partition(peaks, blocks - wanted)[blocks - wanted : blocks - wanted + 1]
-    if not np.isfinite(bound[0]):
-        return -np.inf
-    bits = bound.view(np.int32)
-    bits[0] = _ordered(_ordered(bits[0]) - np.int32(2))  # two steps below, because one below 0.0 is -0.0
-    return bound[0]
+def _bound(peaks: I32, wanted: int) -> np.int64:
+    """A number that at least `wanted` peaks exceed, and not many more, by bisection; below all where there are fewer peaks."""
+    low, high = np.int64(_LOWEST) - 1, np.int64(_LOWEST)
+    if peaks.shape[0] < wanted:
+        return low
+    for block in range(peaks.shape[0]):
+        high = max(high, np.int64(peaks[block]))
+    while high - low > 1:
+        middle = (low + high) >> 1
+        bound, count = np.int32(middle), 0
+        for block in range(peaks.shape[0]):
+            count += peaks[block] > bound
+        if count < wanted:
+            high = middle
+            continue
+        low = middle
+        if count <= wanted + wanted // 8:
+            break
+    return low
 
 
 @kernel
@@ -132,24 +156,3 @@ def mean_listed(item_events: I32, top: I32, out: F32) -> None:
                 total += item_events[top[model, k]]
                 listed += 1
         out[model] = total / max(1, listed)
-
-
-@kernel
-def _worse(score_a: float, a: int, score_b: float, b: int) -> bool:
-    return score_a < score_b or (score_a == score_b and a > b)
-
-
-@kernel
-def _sift_down(heap_scores: F32, items: I32, size: int, score: float, item: int) -> None:
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and _worse(heap_scores[child + 1], items[child + 1], heap_scores[child], items[child]):
-            child += 1
-        if not _worse(heap_scores[child], items[child], score, item):
-            break
-        heap_scores[at], items[at] = heap_scores[child], items[child]
-        at = child
-    heap_scores[at], items[at] = score, item

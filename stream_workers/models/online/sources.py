@@ -151,7 +151,7 @@ def propose(world: World, person: Person, scratch: Scratch, numbers: Numbers, it
         else:
             scores, floor = scratch.scores[_MODEL_ROWS[s - len(POPULAR)], :items], -1e30
         hide(scores, person.taken, person.counts[1])
-        take_list(scratch, s, best(scores, floor, numbers.pool, scratch.heap, scratch.found[s]))
+        take_list(scratch, s, best(scores, floor, numbers.pool, scratch.found[s]))
     return pooled(scratch)
 
 

@@ -109,8 +109,8 @@ class StandaloneModel(OnlineModel, Generic[T]):
             return []
         scores = self._all_scores(user_state).copy()
         hide(scores, self._person.taken, int(self._person.counts[1]))
-        heap, out = np.zeros(k, np.float32), np.zeros(k, np.int32)
-        found = best(scores, _FLOOR, k, heap, out)
+        out = np.zeros(k, np.int32)
+        found = best(scores, _FLOOR, k, out)
         return [self.items.ids[code] for code in out[:found].tolist()]
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -45,11 +45,11 @@ class Standing(NamedTuple):
 
 
 @kernel
-def stand(world: World, numbers: Numbers, items: int, standing: Standing, spare: F32, heap: F32) -> None:
+def stand(world: World, numbers: Numbers, items: int, standing: Standing, spare: F32) -> None:
     """Fill `standing` for the first n items of the world as it is.
 
     Args:
-        items: n. spare: float32[>= n], heap: float32[>= LEADERS], scratch.
+        items: n. spare: float32[>= n], scratch.
     """
     pop = world.popularity
     prior, log_prior = standing.prior[:items], standing.log_prior[:items]
@@ -57,7 +57,7 @@ def stand(world: World, numbers: Numbers, items: int, standing: Standing, spare:
     logarithms(prior, spare[:items], log_prior)
     for s in range(standing.leaders.shape[0]):
         scores = prior if s == PRIOR_LIST else pop.values[POPULAR[s], :items]
-        standing.leading[s] = best(scores, 0.0, LEADERS, heap, standing.leaders[s])
+        standing.leading[s] = best(scores, 0.0, LEADERS, standing.leaders[s])
     _bounds(
         world.vectors.outward, world.vectors.bias, log_prior, numbers.vector_logq, standing.vector_fixed, standing.vector_length
     )

@@ -6,7 +6,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from stream_workers.models.online.audience import Audience, new_audience
 from stream_workers.models.online.blend import Blend, new_blend
+from stream_workers.models.online.calibration import Calibration, new_calibration
 from stream_workers.models.online.co_visitation import CoVisitation, new_co_visitation
 from stream_workers.models.online.dice import U64
 from stream_workers.models.online.event_log import EventLog, new_log
@@ -16,6 +18,7 @@ from stream_workers.models.online.numeric import F32, F64, I32, I64
 from stream_workers.models.online.popularity import Popularity, new_popularity
 from stream_workers.models.online.session_knn import KnnScratch, new_knn_scratch
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.online.title_words import HASHES, WORDS
 
 MODELS: Final = (
     "popularity_all_time", "popularity_decayed", "co_visitation", "session_knn", "isgd", "bpr", "softmax_mf", "item_vectors",
@@ -35,10 +38,14 @@ LARGEST_POOL: Final = 640
 
 
 class Content(NamedTuple):
-    """What the catalogue says of the items: categories int32[I, 8], codes, -1 where none; year float32[I], 0 where unknown."""
+    """What the catalogue says of the items: categories int32[I, 8], codes, -1 where none; year float32[I], 0 where unknown;
+    words, items_with: see `title_words`.
+    """
 
     categories: I32
     year: F32
+    words: I32
+    items_with: I32
 
 
 class World(NamedTuple):
@@ -55,6 +62,8 @@ class World(NamedTuple):
     bpr: Factors
     isgd: Factors
     content: Content
+    audience: Audience
+    calibration: Calibration
     blend: Blend
     dice: U64
 
@@ -84,21 +93,20 @@ class Scratch(NamedTuple):
 
     Attributes:
         scores: float32[R, I], a row for each model. prior, log_prior: float32[I]. largest: float64[R].
-        heap: float32[P]. found: int32[S, P], best lists of the sources; found_count: int64[S].
+        found: int32[S, P], best lists of the sources; found_count: int64[S].
         place: int32[S, I], 1 + place in each source's list, 0 elsewhere.
         pool: int32[P]; in_pool: int64[I], 1 + place in the pool, 0 elsewhere. pool_count: int64[1].
         x: float32[F, P]. offset, blended, linear: float32[P]; network: float32[E, P]. hidden: float32[E, H, P]. gradient:
             float32[T].
         vector, back: float32[k]. negatives: int32[N]. ranks: int64[R].
         replay_items, replay_times, replay_liked: a past history.
-        interest: float32[C], share of each category in the history.
+        interest: float32[C], share of each category in the history. word_shares: float32[W], zeros, see `title_words`.
     """
 
     scores: F32
     prior: F32
     log_prior: F32
     largest: F64
-    heap: F32
     found: I32
     found_count: I64
     place: I32
@@ -120,6 +128,7 @@ class Scratch(NamedTuple):
     replay_times: F64
     replay_liked: F32
     interest: F32
+    word_shares: F32
     knn: KnnScratch
 
 
@@ -136,9 +145,21 @@ def new_world(settings: BankSettings, items: int, users: int, events: int, featu
         softmax_mf=new_factors(users, items, settings.mf_size),
         bpr=new_factors(users, items, settings.mf_size),
         isgd=new_factors(users, items, settings.mf_size),
-        content=Content(np.full((items, CATEGORIES), -1, np.int32), np.zeros(items, np.float32)),
+        content=new_content(items),
+        audience=new_audience(items),
+        calibration=new_calibration(items),
         blend=new_blend(features, settings.hidden, settings.networks, rng),
         dice=np.array([settings.seed * 2 + 1], np.uint64),
+    )
+
+
+def new_content(items: int) -> Content:
+    """Nothing is described yet."""
+    return Content(
+        categories=np.full((items, CATEGORIES), -1, np.int32),
+        year=np.zeros(items, np.float32),
+        words=np.full((items, WORDS), -1, np.int32),
+        items_with=np.zeros(HASHES, np.int32),
     )
 
 
@@ -165,7 +186,6 @@ def new_scratch(settings: BankSettings, items: int, users: int, features: int, s
         prior=np.zeros(items, np.float32),
         log_prior=np.zeros(items, np.float32),
         largest=np.zeros(SCORE_ROWS),
-        heap=np.zeros(pool, np.float32),
         found=np.zeros((sources, pool), np.int32),
         found_count=np.zeros(sources, np.int64),
         place=np.zeros((sources, items), np.int32),
@@ -187,5 +207,6 @@ def new_scratch(settings: BankSettings, items: int, users: int, features: int, s
         replay_times=np.zeros(settings.depth, np.float64),
         replay_liked=np.zeros(settings.depth, np.float32),
         interest=np.zeros(categories, np.float32),
+        word_shares=np.zeros(HASHES, np.float32),
         knn=new_knn_scratch(users, settings.knn_depth, settings.knn_occurrences, settings.knn_window),
     )
