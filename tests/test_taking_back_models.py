@@ -43,7 +43,8 @@ def counted(bank: ModelBank) -> dict[str, dict[str, Any]]:
         }
         masses = {f"{name}.mass": float(getattr(world, name).mass[code]) for name in pairs}
         exact = {name: getattr(world.log, name)[code].item() for name in EXACT}
-        found[item] = {"popularity": world.popularity.values[:, code].tolist(), **exact, **masses, **pairs}
+        sums = {"popularity": world.popularity.values[:, code].tolist(), "audience": world.audience.values[code].tolist()}
+        found[item] = {**sums, **exact, **masses, **pairs}
         found[item]["chain"] = chain(world.log, bank.users.ids, code)
     return found
 
@@ -74,7 +75,8 @@ def test_counts_are_as_if_they_had_never_been_there(seed: int) -> None:
             assert one[name] == expected[item][name], (item, name)
         for name in ("pairs", "pairs_fast"):
             assert one[name] == pytest.approx(expected[item][name], rel=1e-4), (item, name)
-        for name in ("popularity", "pairs.mass", "pairs_fast.mass"):  # float32: where much was added, its rounding is what stays
+        # float32: where much was added, its rounding is what stays
+        for name in ("popularity", "audience", "pairs.mass", "pairs_fast.mass"):
             was, now, wanted = (np.array(counts[item][name]) for counts in (before, found, expected))
             assert (np.abs(now - wanted) <= 1e-6 * was + 1e-5 * wanted).all(), (item, name)
     np.testing.assert_allclose(bank._world.popularity.sums, without._world.popularity.sums, rtol=1e-5)

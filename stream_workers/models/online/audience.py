@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from stream_workers.models.online.blend import BUCKETS, bucket_of
-from stream_workers.models.online.numeric import F32, F64, I32, grown, kernel
+from stream_workers.models.online.numeric import F32, F64, I32, grown, kernel, less, weight_at
 
 PACES: Final = 4
 GROUPS: Final = BUCKETS + PACES
@@ -44,6 +44,14 @@ def learn_audience(audience: Audience, history: int, idle: float, item: int, tim
     gain = np.float32(grown(time, audience.landmark, _HALF_LIFE, audience.values))
     audience.values[item, bucket_of(history)] += gain
     audience.values[item, pace_of(history, idle)] += gain
+
+
+@kernel
+def take_audience(audience: Audience, history: int, idle: float, item: int, time: float) -> None:
+    """The inverse of `learn_audience`."""
+    gain = weight_at(time, audience.landmark[0], _HALF_LIFE)
+    for group in (bucket_of(history), pace_of(history, idle)):
+        audience.values[item, group] = less(audience.values[item, group], gain)
 
 
 @kernel

@@ -54,6 +54,20 @@ def logarithms(values: F32, mantissas: F32, out: F32) -> None:
 
 
 @kernel
+def weight_at(time: float, landmark: float, half_life: float) -> float:
+    """What an event at this time weighs in sums of this landmark, see `grown`; 0 before the first event."""
+    exponent = (time - landmark) / half_life
+    return 2.0**exponent if exponent > -1000.0 else 0.0  # False for NaN
+
+
+@kernel
+def less(total: float, part: float) -> float:
+    """A float32 sum without one of its parts; what is left of nothing by rounding is nothing."""
+    left = np.float32(total) - np.float32(part)
+    return left if left > 1e-6 * part else np.float32(0.0)
+
+
+@kernel
 def grown(t: float, landmark: F64, half_life: float, decayed: F32) -> float:
     """The weight at time t of forward decay (Cormode et al., 2009): 2^((t - landmark) / half_life), so nothing else is ever
     touched.

@@ -1,24 +1,25 @@
-"""Takes back what one person's events added to the counts of items: popularity, co-visitation, the chains of the event log.
+"""Takes back what one person's events added to the counts of items: popularity (of everybody, and of people like them),
+co-visitation, the chains of the event log.
 
 What an event added is known: forward decay is a function of its time alone, and the pairs follow from the history that its user had
 at that moment, which the log still tells. So each event that the log holds is subtracted again and its place in the log blanked.
-What cannot be told apart stays: what item vectors, factors and the blend learnt by gradient, a neighbour that was pushed out of a
-full list, and events that the log has overwritten.
+What cannot be told apart stays: what item vectors, factors, the blend and its calibration learnt, a neighbour that was pushed out of
+a full list, and events that the log has overwritten.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from stream_workers.models.online.audience import take_audience
 from stream_workers.models.online.co_visitation import CoVisitation
 from stream_workers.models.online.event_log import EventLog, history_before, oldest
-from stream_workers.models.online.numeric import F32, F64, I32, kernel
+from stream_workers.models.online.numeric import F32, F64, I32, kernel, less, weight_at
 from stream_workers.models.online.popularity import Popularity
 from stream_workers.models.online.settings import Numbers
 from stream_workers.models.online.world import World
 
 _RESIDUE = 1e-4  # float32 weights that were scaled now and then: a smaller share than this is what rounding left
-_ROUNDED = 1e-6  # the same of sums of float32
 
 
 @kernel
@@ -48,6 +49,7 @@ def take_back_events(
                     numbers.covisit_back,
                 )  # fmt: skip
             _take_popularity(world.popularity, half_lives, item, time)
+            take_audience(world.audience, found, time - times[0], item, time)
             _unlink(log, e, item)
             taken[count] = item
             count += 1
@@ -60,18 +62,10 @@ def take_back_events(
 
 
 @kernel
-def _weight_of(time: float, landmark: float, half_life: float) -> float:
-    """What an event at this time weighs in sums of this landmark, see `numeric.grown`; 0 before the first event."""
-    exponent = (time - landmark) / half_life
-    return 2.0**exponent if exponent > -1000.0 else 0.0  # False for NaN
-
-
-@kernel
 def _take_popularity(pop: Popularity, half_lives: F64, item: int, time: float) -> None:
     for h in range(half_lives.shape[0] + 1):
-        gain = _weight_of(time, pop.landmarks[h], half_lives[h]) if h < half_lives.shape[0] else 1.0
-        left = pop.values[h, item] - np.float32(gain)
-        pop.values[h, item] = left if left > _ROUNDED * gain else np.float32(0.0)
+        gain = weight_at(time, pop.landmarks[h], half_lives[h]) if h < half_lives.shape[0] else 1.0
+        pop.values[h, item] = less(pop.values[h, item], gain)
         pop.sums[h] = max(0.0, pop.sums[h] - gain)
 
 
@@ -80,9 +74,8 @@ def _unpair(
     cov: CoVisitation, history: I32, liked: F32, item: int, time: float, half_life: float, depth: int, decay: float, back: float
 ) -> None:
     """The inverse of `learn_co_visitation`."""
-    gain = _weight_of(time, cov.landmarks[0], half_life)
-    left = cov.mass[item] - np.float32(gain)
-    cov.mass[item] = left if left > _ROUNDED * gain else np.float32(0.0)
+    gain = weight_at(time, cov.landmarks[0], half_life)
+    cov.mass[item] = less(cov.mass[item], gain)
     share = 1.0
     for k in range(min(depth, history.shape[0])):
         if history[k] != item and liked[k] > 0:
