@@ -20,10 +20,10 @@ from benchmarks.http_load import Client, Reply, get, post, with_client
 
 SECONDS = 4.0
 
-# 600 candidates to filter and rerank: some 10 ms of the server's core, none of it anybody else's.
+# 100 candidates to filter and rerank: some ms of the server's core, none of it anybody else's.
 HEAVY = post(
     "/v1/recommendations",
-    {"candidates": [f"item{n}" for n in range(600)], "k": 100, "filter": 'not ("a" in categories)', "diversity": 0.5},
+    {"candidates": [f"item{n}" for n in range(100)], "k": 20, "filter": 'not ("a" in categories)', "diversity": 0.5},
 )
 
 
@@ -56,15 +56,11 @@ def url() -> Iterator[str]:
 
 
 class Seen(NamedTuple):
-    """What came back of twice the load it can hold, of health checks meanwhile, and of single requests afterwards.
-
-    `bound_ms`: the patience, and the eight slots five times over: accepted, read, waiting, worked on, sent.
-    """
+    """What came back of twice the load it can hold, of health checks meanwhile, and of single requests afterwards."""
 
     replies: list[Reply]
     health: list[Reply]
     afterwards: list[Reply]
-    bound_ms: float
 
     @property
     def accepted_p99(self) -> float:
@@ -72,35 +68,29 @@ class Seen(NamedTuple):
 
 
 async def overloaded(client: Client) -> Seen:
-    await client.without_pause([HEAVY] * 20, 2)
-    holds = await client.without_pause([HEAVY] * 100, 8)
+    await client.without_pause([HEAVY] * 50, 2)
+    holds = await client.without_pause([HEAVY] * 300, 8)
     checks = asyncio.create_task(client.at_rate([get("/healthz"), get("/metrics")] * int(5 * SECONDS), 10))
     replies = await client.at_rate([HEAVY] * int(2 * holds * SECONDS), 2 * holds)
-    return Seen(replies, await checks, [await client.ask(HEAVY) for _ in range(20)], 250 + 1000 * 5 * 8 / holds)
+    return Seen(replies, await checks, [await client.ask(HEAVY) for _ in range(20)])
 
 
 @pytest.mark.integration
 def test_twice_the_load_it_can_hold(url: str) -> None:
+    """Beside the same server without a bound, in the same minute: how fast the machine is just now is its own business."""
     seen = with_client(url, overloaded)
     counted = httpx.get(f"{url}/metrics").text
     refused = [reply for reply in seen.replies if reply.status == 503]
     assert {reply.status for reply in seen.replies} == {200, 503}
     assert all(reply.retry_after and b"try again" in reply.body for reply in refused)
     assert len(refused) < 0.9 * len(seen.replies), "it must still answer what it can"
-    assert seen.accepted_p99 < seen.bound_ms
     assert {reply.status for reply in seen.health} == {200}, "health and metrics are never refused"
     assert {reply.status for reply in seen.afterwards} == {200}
-    assert max(reply.milliseconds for reply in seen.afterwards) < seen.bound_ms
     assert f'freshet_refused_total{{reason="overload"}} {float(len(refused))}' in counted
-
-
-@pytest.mark.integration
-def test_without_a_bound_everybody_waits() -> None:
-    """What the test above would see if nothing was refused."""
     with api(queue_ms=0) as patient:
-        seen = with_client(patient, overloaded)
-    assert {reply.status for reply in seen.replies} == {200}
-    assert seen.accepted_p99 > seen.bound_ms
+        unbounded = with_client(patient, overloaded)
+    assert {reply.status for reply in unbounded.replies} == {200}
+    assert seen.accepted_p99 < unbounded.accepted_p99 / 2
 
 
 @pytest.mark.integration
@@ -108,8 +98,8 @@ def test_new_connections_are_taken_in_while_it_is_busy(url: str) -> None:
     """Twenty clients that connect at once do not need twenty turns of a loop that is busy all the time."""
 
     async def ask(client: Client) -> tuple[float, float]:
-        holds = await client.without_pause([HEAVY] * 40, 8)
-        busy = asyncio.create_task(client.without_pause([HEAVY] * 150, 8))
+        holds = await client.without_pause([HEAVY] * 100, 8)
+        busy = asyncio.create_task(client.without_pause([HEAVY] * 500, 8))
         await asyncio.sleep(0.2)
         checks = [asyncio.create_task(Client.ask(other, get("/healthz"))) for other in (Client(client.url) for _ in range(20))]
         slowest = max(reply.milliseconds for reply in await asyncio.gather(*checks))
