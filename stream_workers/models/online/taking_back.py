@@ -3,8 +3,8 @@ co-visitation, the chains of the event log.
 
 What an event added is known: forward decay is a function of its time alone, and the pairs follow from the history that its user had
 at that moment, which the log still tells. So each event that the log holds is subtracted again and its place in the log blanked.
-What cannot be told apart stays: what item vectors, factors, the blend and its calibration learnt, a neighbour that was pushed out of
-a full list, and events that the log has overwritten.
+What cannot be told apart stays: what item vectors, factors, the blend and its calibration learnt, a neighbour that was pushed
+out of a full list, and events that the log has overwritten.
 """
 
 from __future__ import annotations
