@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import orjson
 import psutil
+import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.rig import API, Rig, catalogue, rig, wait_until
@@ -29,8 +30,8 @@ from stream_workers.models.online.settings import BankSettings
 
 ITEMS, USERS, EVENTS = 100_000, 20_000, 120_000
 PROCESSES = 3
-ASKED = 400  # requests to each process before its memory is looked at
-COMMITS, BETWEEN = 12, 200  # events from one commit to the next
+ASKED = 300  # requests to each process before its memory is looked at
+COMMITS, BETWEEN = 10, 200  # events from one commit to the next
 MB = 1 << 20
 
 
@@ -38,7 +39,7 @@ class Learner:
     """Learns made-up events of all items and commits to the rig's Redis, as the worker would."""
 
     def __init__(self, bench: Rig) -> None:
-        self._redis = bench.redis
+        self._redis = redis.Redis.from_url(bench.servers.redis, socket_timeout=120)  # the first commit is hundreds of megabytes
         self._bank = ModelBank()
         self._pages = PageWriter(1, origin_of(BankSettings()))
         self._rng = np.random.default_rng(1)

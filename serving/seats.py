@@ -75,5 +75,5 @@ class Seat:
     async def wait(self, ready: Callable[[], bool]) -> None:
         """Where others can answer, wait for a few seconds until this one can too: until then requests are better off with them."""
         deadline = monotonic() + _WAIT_SECONDS
-        while self.board.count(State.READY) and not ready() and monotonic() < deadline:  # noqa: ASYNC110 - others cannot set an Event
+        while self.board.count(State.READY) and not ready() and monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)

@@ -59,7 +59,8 @@ def share_counts(folder: Path, number: int) -> None:
     Args:
         number: of its place; no two processes have the same at the same time.
     """
-    files = {kind: MmapedDict(str(folder / f"{kind}_{number}.db")) for kind in ("counter", "histogram")}  # type: ignore[no-untyped-call]
+    names = {kind: str(folder / f"{kind}_{number}.db") for kind in ("counter", "histogram")}
+    files = {kind: MmapedDict(name) for kind, name in names.items()}  # type: ignore[no-untyped-call]
     lock = Lock()
 
     def value(kind: str, *names: Any, **options: Any) -> Any:
