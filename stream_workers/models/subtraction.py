@@ -45,18 +45,23 @@ def subtract_popularity(
             gain = weight * 2.0 ** (-late / half_lives_ms[h])
             left = decayed[item, h] - gain
             decayed[item, h] = left if left > _ROUNDED * gain else 0.0
-        start = 0
-        for w in range(len(ring_sizes)):
-            size, width = ring_sizes[w], bucket_ms[w]
-            place = start + (when // width) % size
-            if 0 <= newest[item] // width - when // width < size and buckets[item, place] > 0:
-                buckets[item, place] -= 1
-            start += size
-        taken = False
-        for kind in range(len(type_weights)):
-            taken = taken or (type_weights[kind] > 0 and counts[item, kind] > 0)
-        if not taken:
+        _subtract_bucket(when, newest[item], ring_sizes, bucket_ms, buckets[item])
+        if not np.any(counts[item][type_weights > 0]):  # nobody took it
             newest[item], decayed[item], buckets[item] = 0, 0.0, 0
+
+
+@njit(cache=True)
+def _subtract_bucket(
+    when: int, newest: int, ring_sizes: NDArray[np.int64], bucket_ms: NDArray[np.int64], buckets: NDArray[np.uint32]
+) -> None:
+    """Take one event at `when` out of the rings of one item, as far as they still hold its bucket."""
+    start = 0
+    for w in range(len(ring_sizes)):
+        size, width = ring_sizes[w], bucket_ms[w]
+        place = start + (when // width) % size
+        if 0 <= newest // width - when // width < size and buckets[place] > 0:
+            buckets[place] -= 1
+        start += size
 
 
 @njit(cache=True)
