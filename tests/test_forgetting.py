@@ -89,8 +89,9 @@ def test_every_array_that_may_hold_codes_is_known_to_forgetting() -> None:
     }  # fmt: skip
     codes = {"log.item", "log.user", "pairs.neighbours", "pairs_fast.neighbours"}
     numbers_of_events = {"log.prev_user", "log.next_user", "log.prev_item", "log.user_last", "log.item_last"}
-    others = {"log.user_events", "log.item_events", "pairs.filled", "pairs_fast.filled", "content.categories"}
-    assert names == codes | numbers_of_events | others
+    others = {"log.user_events", "log.item_events", "pairs.filled", "pairs_fast.filled"}
+    content = {"content.categories", "content.words", "content.items_with"}
+    assert names == codes | numbers_of_events | others | content
 
 
 def test_rows_are_found_by_comparing_sizes() -> None:
