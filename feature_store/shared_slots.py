@@ -127,11 +127,6 @@ class Slots:
         finally:
             os.close(file)
 
-    def close(self) -> None:
-        """Give the descriptors back; what is mapped stays."""
-        for file in self._files:
-            os.close(file)
-
 
 class SlotWriter:
     """Writes versions; one process at a time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import os
 import signal
@@ -14,7 +13,7 @@ import numpy as np
 from feature_store.keys import MODEL_INDEX
 from feature_store.model_pages import PageWriter
 from feature_store.page_replica import Replica
-from feature_store.shared_slots import SLOTS, SlotReader, Slots, SlotWriter, Snapshot, placed
+from feature_store.shared_slots import SLOTS, SlotReader, Slots, SlotWriter, placed
 from serving.followed_model import FollowedModel
 from serving.guarded_store import GuardedStore
 from serving.learner_pages import LearnerPages
@@ -26,8 +25,7 @@ from stream_workers.models.online.origin import origin_of
 from stream_workers.models.scoring_bank import ScoringBank
 from tests.learned_world import MINUTE, Learner, differences, same_state
 from tests.test_serving_world import NOW, NUMBERS, CountingStore
-
-WORDS = {"a": ("<i8", (1000,)), "b": ("<f4", (10, 3))}
+from tests.test_shared_slots import WORDS, forked
 
 
 class Shared:
@@ -143,7 +141,7 @@ def signal_after(body: Callable[[], bool]) -> int:
         faulthandler.disable()
         return body()
 
-    return os.waitpid(_forked(quietly), 0)[1] & 0x7F
+    return os.waitpid(forked(quietly), 0)[1] & 0x7F
 
 
 def read_only_mappings() -> list[tuple[int, int]]:
@@ -232,134 +230,3 @@ async def test_models_of_other_settings_are_refused_and_those_before_stay() -> N
 
 def used_about(shared: Shared) -> dict[str, object]:
     return {"epoch": 1, "commit": 9, "origin": "", "events": 1, "at": 1}
-
-
-def numbered(number: int) -> Callable[[Snapshot | None, Snapshot], None]:
-    """Every element becomes this number."""
-
-    def fill(_: Snapshot | None, wanted: Snapshot) -> None:
-        for array in wanted.arrays.values():
-            array[...] = number
-
-    return fill
-
-
-def write(slots: Slots, number: int) -> None:
-    SlotWriter(slots).write(placed(WORDS, lambda _: False), {"number": number}, numbered(number))
-
-
-def is_whole(snapshot: Snapshot) -> bool:
-    return {float(value) for array in snapshot.arrays.values() for value in np.unique(array)} == {float(snapshot.about["number"])}
-
-
-def test_a_writer_killed_in_the_middle_is_seen_by_nobody() -> None:
-    slots = Slots()
-    write(slots, 1)
-    reader = SlotReader(slots)
-    held = reader.take()
-    assert held is not None
-    for number in range(2, 8):
-
-        def dies(_: Snapshot | None, wanted: Snapshot, number: int = number) -> None:
-            wanted.arrays["a"][:500] = number
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        child = os.fork()
-        if child == 0:
-            SlotWriter(slots).write(placed(WORDS, lambda _: False), {"number": number}, dies)
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL
-        assert not reader.behind
-        assert reader.take() is None
-        fresh = SlotReader(slots).take()
-        assert fresh is not None
-        assert is_whole(fresh)
-        assert is_whole(held)
-        assert fresh.about == {"number": 1}
-    write(slots, 8)
-    newest = reader.take()
-    assert newest is not None
-    assert newest.about == {"number": 8}
-    assert is_whole(newest)
-
-
-def test_readers_in_other_processes_see_whole_versions_only_while_a_writer_hurries() -> None:
-    slots = Slots()
-    write(slots, 1)
-    children = [_forked(lambda: _reads_until(slots, 300)) for _ in range(2)]
-    for number in range(2, 301):
-        write(slots, number)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-
-
-def _reads_until(slots: Slots, last: int) -> bool:
-    reader, before = SlotReader(slots), 0
-    while before < last:
-        snapshot = reader.take()
-        if snapshot is not None:
-            if not is_whole(snapshot) or snapshot.about["number"] <= before:
-                return False
-            before = snapshot.about["number"]
-    return True
-
-
-def _forked(body: Callable[[], bool]) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if body() else 1)
-        finally:
-            os._exit(2)
-    return child
-
-
-async def test_a_writer_waits_for_readers_that_hold_all_other_slots() -> None:
-    slots = Slots()
-    held = []
-    for number in range(1, SLOTS + 1):
-        write(slots, number)
-        held.append(SlotReader(slots).take())
-    waiting = asyncio.create_task(asyncio.to_thread(write, slots, 9))
-    await asyncio.sleep(0.03)
-    assert not waiting.done()
-    assert all(snapshot is not None and is_whole(snapshot) for snapshot in held)
-    held.pop(0)
-    await asyncio.wait_for(waiting, 5)
-    newest = SlotReader(slots).take()
-    assert newest is not None
-    assert newest.about == {"number": 9}
-    assert all(snapshot is not None and is_whole(snapshot) for snapshot in held)
-
-
-def test_the_memory_of_slots_that_nobody_needs_is_given_back() -> None:
-    slots = Slots()
-    write(slots, 1)
-    slow = SlotReader(slots).take()
-    for number in range(2, 6):
-        write(slots, number)
-    assert held_bytes(slots).count(0) == 0
-    assert slow is not None
-    assert is_whole(slow)
-    slow = None
-    for number in range(6, 8):
-        write(slots, number)
-    assert sorted(size > 0 for size in held_bytes(slots)) == [False] * (SLOTS - 2) + [True] * 2
-
-
-def held_bytes(slots: Slots) -> list[int]:
-    sizes = []
-    for slot in range(SLOTS):
-        with slots.opened(slot, os.O_RDONLY) as file:
-            sizes.append(os.fstat(file).st_blocks)
-    return sizes
-
-
-def test_a_reader_holds_no_descriptor_of_a_version_that_it_let_go() -> None:
-    slots = Slots()
-    reader, before = SlotReader(slots), 0
-    for number in range(1, 9):
-        write(slots, number)
-        snapshot = reader.take()
-        assert snapshot is not None
-        assert is_whole(snapshot)
-        before = before or len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    assert len(os.listdir("/proc/self/fd")) <= before + SLOTS  # noqa: PTH208
