@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 import requests
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi import checks
 
 from serving.app import create_app
 from tests.access_world import ADMIN, KEYS
 from tests.live import Live, event
 from tests.test_serving_world import SETTINGS, World
 
-schemathesis: Any = pytest.importorskip("schemathesis", reason="a development dependency: make setup")
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 EXAMPLES = int(os.environ.get("FRESHET_FUZZ_EXAMPLES", "8"))
@@ -29,10 +30,9 @@ FUZZED = settings(
 OPERATIONS = [
     one.ok() for one in schemathesis.openapi.from_dict(create_app(SETTINGS, World().services()).openapi()).get_all_operations()
 ]
-_CHECKS = pytest.importorskip("schemathesis.specs.openapi.checks")
 CHECKS = [
-    schemathesis.checks.not_a_server_error, _CHECKS.status_code_conformance, _CHECKS.content_type_conformance,
-    _CHECKS.response_schema_conformance,
+    schemathesis.checks.not_a_server_error, checks.status_code_conformance, checks.content_type_conformance,
+    checks.response_schema_conformance,
 ]  # fmt: skip
 VALID, WRONG_TOO = [schemathesis.GenerationMode.POSITIVE], list(schemathesis.GenerationMode)
 
