@@ -47,26 +47,7 @@ class Metrics:
         self.events = Counter("freshet_events", "Events of POST /v1/events, by outcome", ["outcome"], registry=registry)
         self.impressions = Counter("freshet_impressions", "Impressions, by outcome", ["outcome"], registry=registry)
         self.decisions = Counter("freshet_decisions", "Records of decisions, by outcome", ["outcome"], registry=registry)
-        self.ranker_refused = Counter(
-            "freshet_ranker_refused", "Requests that a published ranker could not order, by reason", ["reason"], registry=registry
-        )
         self.surfaces_refused = Counter("freshet_surfaces_refused", "Changed surfaces files that were wrong", registry=registry)
-        self.source_seconds = Histogram(
-            "freshet_source_seconds", "Time that a product team's source took", ["source"], buckets=_SECONDS, registry=registry
-        )
-        self.source_failures = Counter(
-            "freshet_source_failures", "Questions to such a source without an answer, by reason", ["source", "reason"],
-            registry=registry,
-        )  # fmt: skip
-        self.refused = Counter(
-            "freshet_refused", "Requests that the gate refused, or of which there were too many, by reason", ["reason"],
-            registry=registry,
-        )  # fmt: skip
-        self._working = Gauge("freshet_lane_working", "Requests that are worked on, by lane", ["lane"], registry=registry)
-        self._waiting = Gauge("freshet_lane_waiting", "Requests that wait for others, by lane", ["lane"], registry=registry)
-        self.limited_alone = Counter(
-            "freshet_limited_alone", "Requests counted against a limit by this process alone: Redis was away", registry=registry
-        )
         self.models_taken = Histogram(
             "freshet_models_taken_seconds",
             "From a version of the online models being written for all API processes to its use in one",
@@ -82,9 +63,36 @@ class Metrics:
         self._effect_ms = Gauge(
             "freshet_worker_effect_ms", "Event to effect as the slowest worker measures it", ["quantile"], registry=registry
         )
+        self._add_edge(registry)
+        self._add_own_sources(registry)
         self._add_model_gauges(registry)
         self._add_batch_gauges(registry)
         self._told = registry if counts is None else Together(counts, registry)
+
+    def _add_edge(self, registry: CollectorRegistry) -> None:
+        """What is refused before any work."""
+        self.refused = Counter(
+            "freshet_refused", "Requests that the gate refused, or of which there were too many, by reason", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self._working = Gauge("freshet_lane_working", "Requests that are worked on, by lane", ["lane"], registry=registry)
+        self._waiting = Gauge("freshet_lane_waiting", "Requests that wait for others, by lane", ["lane"], registry=registry)
+        self.limited_alone = Counter(
+            "freshet_limited_alone", "Requests counted against a limit by this process alone: Redis was away", registry=registry
+        )
+
+    def _add_own_sources(self, registry: CollectorRegistry) -> None:
+        """What a product team brings along: their sources, and their ranker."""
+        self.source_seconds = Histogram(
+            "freshet_source_seconds", "Time that a product team's source took", ["source"], buckets=_SECONDS, registry=registry
+        )
+        self.source_failures = Counter(
+            "freshet_source_failures", "Questions to such a source without an answer, by reason", ["source", "reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.ranker_refused = Counter(
+            "freshet_ranker_refused", "Requests that a published ranker could not order, by reason", ["reason"], registry=registry
+        )
 
     def _add_model_gauges(self, registry: CollectorRegistry) -> None:
         """How good the online models are, and how far this process follows them."""

@@ -187,8 +187,7 @@ def assemble(
         InvalidSettings: the surfaces file is wrong, with its lines.
     """
     metrics = Metrics(seat.counts if seat else None)
-    guarded = GuardedStore(store, settings.store_timeout_ms / 1000)
-    shelf = Shelf(catalogue, caught_up)
+    guarded, shelf = GuardedStore(store, settings.store_timeout_ms / 1000), Shelf(catalogue, caught_up)
     lists = TrendingLists(guarded, shelf, settings.partitions)
     models = _models(guarded, numbers, metrics, seat)
     versions = VersionFollower(settings.models, settings.batch_models, searchable, BankSources)
@@ -197,7 +196,6 @@ def assemble(
     own = OwnSources(settings.allowed_hosts, settings.tokens_by_source, metrics)
     rescorer = _rescorer(settings, metrics)
     recommender = Recommender(guarded, lists, shelf, blend, content, own, rescorer)
-    members = Members(recommender, blend)
     return Services(
         settings=settings,
         store=guarded,
@@ -215,16 +213,20 @@ def assemble(
         rescorer=rescorer,
         scoreboard=LiveScoreboard(guarded),
         recommender=recommender,
-        groups=GroupRecommender(guarded, shelf, recommender, members),
-        ranker=Ranker(guarded, recommender, members),
+        groups=GroupRecommender(guarded, shelf, recommender, Members(recommender, blend)),
+        ranker=Ranker(guarded, recommender, Members(recommender, blend)),
         onboarding=OnboardingQuestions(shelf, lists, models),
         lookups=Lookups(guarded, lists, shelf, content, models),
         metrics=metrics,
-        limits=Limits(settings.max_event_bytes, settings.max_future_seconds * 1000),
+        limits=_limits(settings),
         surfaces=SurfaceWatch(settings.surfaces, metrics, own),
         clock=clock,
         seat=seat,
     )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.max_event_bytes, settings.max_future_seconds * 1000)
 
 
 def _models(store: GuardedStore, numbers: BankSettings, metrics: Metrics, seat: Seat | None) -> LearnerModels:

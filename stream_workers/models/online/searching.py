@@ -14,9 +14,10 @@ import numpy as np
 from stream_workers.models.online.co_visitation import CoVisitation
 from stream_workers.models.online.heap import push, sort_heap
 from stream_workers.models.online.item_vectors import user_vector
-from stream_workers.models.online.numeric import F32, F64, I32, I64, dot, kernel
+from stream_workers.models.online.numeric import F32, F64, I32, I64, kernel
 from stream_workers.models.online.popularity import units_at
 from stream_workers.models.online.predicting import score_pool
+from stream_workers.models.online.product_search import products, search_products
 from stream_workers.models.online.selection import best, hide
 from stream_workers.models.online.settings import Numbers
 from stream_workers.models.online.sources import (
@@ -50,7 +51,6 @@ _NEIGHBOURS: Final = (PAIRS, PAIRS_FAST, PAIRS_LAST, KNN)  # their sources stand
 _VECTOR_SOURCE: Final = len(POPULAR) + len(_NEIGHBOURS)
 _FACTOR_SOURCE: Final = _VECTOR_SOURCE + 1
 _SEEN: Final = -1  # in a row of `Scratch.place`: looked at, and not on the list
-_MARGIN: Final = np.float32(1e-4)  # far above what rounding does to a logit
 
 
 class Touched(NamedTuple):
@@ -276,53 +276,6 @@ def _user_factors(world: World, person: Person, scratch: Scratch) -> F32:
 
 
 @kernel
-def search_products(
-    vector: F32, rows: F32, fixed: F32, lengths: F32, first: I32, person: Person, scratch: Scratch, reached: I32, k: int, out: I32
-) -> int:  # fmt: skip
-    """The k items with the largest vector . rows[j] + fixed[j] that may be shown, best first, exactly.
-
-    Args:
-        fixed: float32[n]. lengths: float32[>= n], of the rows.
-        first: int32, items that may be shown and are likely to be among the best: they say what must be exceeded.
-        reached: int32[> n], scratch. out: int32[>= k], filled.
-
-    Returns:
-        How many were found.
-    """
-    scores = scratch.scores[SPARE]
-    _products(vector, rows, fixed, first, first.shape[0], scores)
-    bar = np.float32(-np.inf)
-    if first.shape[0] >= k > 0:
-        best(scores[: first.shape[0]], -np.inf, k, out)
-        least = scores[out[k - 1]]
-        bar = least - _MARGIN * (np.float32(1.0) + abs(least))
-    length = np.float32(np.sqrt(dot(vector, vector)))
-    count = 0
-    for j in range(fixed.shape[0]):  # without a branch: which of them exceed the bar is hard to foresee
-        reached[count] = j
-        count += fixed[j] + length * lengths[j] > bar
-    _products(vector, rows, fixed, reached, count, scores)
-    for n in range(count):
-        if person.marks[reached[n]] == person.stamp[0]:
-            scores[n] = -np.inf
-    found = best(scores[:count], -1e30, k, out)
-    for n in range(found):
-        out[n] = reached[out[n]]
-    return found
-
-
-@kernel
-def _products(vector: F32, rows: F32, fixed: F32, items: I32, count: int, out: F32) -> None:
-    """Set out[:count] to the logits of the first `count` items."""
-    for n in range(count):
-        row = rows[items[n]]
-        total = np.float32(0.0)
-        for d in range(vector.shape[0]):
-            total += vector[d] * row[d]
-        out[n] = total + fixed[items[n]]
-
-
-@kernel
 def _complete(
     world: World, person: Person, scratch: Scratch, standing: Standing, touched: Touched, said: F32, count: int
 ) -> None:  # fmt: skip
@@ -336,10 +289,10 @@ def _complete(
                 touched.items[row, touched.counts[row]] = pool[p]
                 touched.counts[row] += 1
     logits = scratch.scores[SPARE]
-    _products(scratch.vector, world.vectors.outward, standing.vector_fixed, pool, count, logits)
+    products(scratch.vector, world.vectors.outward, standing.vector_fixed, pool, count, logits)
     for p in range(count):
         scratch.scores[VECTORS, pool[p]] = logits[p]
-    _products(_user_factors(world, person, scratch), world.softmax_mf.items, standing.factor_fixed, pool, count, logits)
+    products(_user_factors(world, person, scratch), world.softmax_mf.items, standing.factor_fixed, pool, count, logits)
     for p in range(count):
         scratch.scores[FACTORS, pool[p]] = logits[p]
         scratch.log_prior[pool[p]] = standing.log_prior[pool[p]]
