@@ -105,19 +105,21 @@ def test_another_source_or_version_has_another_mark(monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_is_left_to_compile_when_a_request_comes() -> None:
-    """The API asks with a kernel of its own; compiled only then, it would hold every request up for half a minute."""
+    """The API asks with kernels of its own; compiled only then, they would hold every request up for half a minute."""
     program = (
-        "from stream_workers.models.online.answering import rank_candidates\n"
-        "from stream_workers.models.online.bank import ModelBank\n"
+        "import numpy as np\n"
+        "from stream_workers.models import scoring_bank\n"
+        "from stream_workers.models.online import searching, standing\n"
         "from stream_workers.models.online.settings import BankSettings\n"
         "from stream_workers.warm_up import NOBODY, compile_models\n"
-        "import numpy as np\n"
         "compile_models(BankSettings())\n"
-        "compiled = list(rank_candidates.signatures)\n"
-        "bank = ModelBank()\n"
+        "kernels = searching.search_candidates, searching.search_pool, searching.score_found, standing.stand\n"
+        "compiled = [list(kernel.signatures) for kernel in kernels]\n"
+        "bank = scoring_bank.ScoringBank()\n"
         "bank.items.codes(['a', 'b'])\n"
-        "bank.recommend(NOBODY, 0, 1, said=np.zeros((1, 2), np.float32))\n"
-        "print(len(compiled), compiled == rank_candidates.signatures)\n"
+        "for said in (None, np.zeros((1, 2), np.float32), scoring_bank._SaysNothing()):\n"
+        "    bank.scores(['a'], NOBODY, 0, said=said)\n"
+        "print(*map(len, compiled), compiled == [kernel.signatures for kernel in kernels])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "True"]
+    assert done.stdout.split() == ["1", "1", "1", "1", "True"]
