@@ -13,11 +13,12 @@ from feature_store.memory import MemoryStore
 from feature_store.model_pages import PageWriter
 from serving.services import Services
 from stream_workers.models.online.bank import ModelBank
-from stream_workers.models.online.columns import Interactions, Outcome
+from stream_workers.models.online.columns import History, Interactions, Outcome
 from stream_workers.models.online.context_popularity import PREFIX, ContextPopularity
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.scoreboard import Scoreboard
 from stream_workers.models.online.settings import BankSettings
+from stream_workers.models.scoring_bank import ScoringBank
 from tests.test_serving_world import NOW, NUMBERS, World
 
 MINUTE = 60_000
@@ -60,6 +61,20 @@ class Learner:
         events = [(user, items[n]) for n in range(each) for user, items in taken.items()]
         times = [until - MINUTE * (len(events) - 1 - n) for n in range(len(events))]
         self.learn([user for user, _ in events], [item for _, item in events], times)
+
+
+def answer(bank: ModelBank, user: str = "fan1") -> tuple[list[str], list[float]]:
+    """What a bank proposes to somebody who took two horror films, and how it scores that."""
+    history = History(user, ["h3", "h5"], np.ones(2, np.uint8), np.array([NOW, NOW - MINUTE]))
+    proposal = bank.recommend(history, NOW, 20, ["h9"])
+    return proposal.items, proposal.scores.tolist()
+
+
+def whole(bank: ModelBank) -> ScoringBank:
+    """A bank that searches, as the API's do, with all of the state of another."""
+    found = ScoringBank(bank.settings)
+    found.load(bank.state())
+    return found
 
 
 def same_state(one: ModelBank, other: ModelBank) -> list[str]:

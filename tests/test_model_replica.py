@@ -15,11 +15,10 @@ from serving.followed_model import FollowedModel
 from serving.guarded_store import GuardedStore
 from serving.model_replica import ModelReplica
 from stream_workers.models.online.bank import ModelBank
-from stream_workers.models.online.columns import History
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.online.settings import BankSettings
 from stream_workers.models.scoring_bank import ScoringBank
-from tests.learned_world import MINUTE, Learner, differences, same_state
+from tests.learned_world import MINUTE, Learner, answer, differences, same_state, whole
 from tests.test_serving_world import NOW, NUMBERS, CountingStore
 
 GONE = StoreUnavailable("Redis: ConnectionError: refused")
@@ -43,12 +42,6 @@ def followed(replica: ModelReplica) -> FollowedModel:
     return replica.current
 
 
-def answer(bank: ModelBank, user: str = "fan1") -> tuple[list[str], list[float]]:
-    history = History(user, ["h3", "h5"], np.ones(2, np.uint8), np.array([NOW, NOW - MINUTE]))
-    proposal = bank.recommend(history, NOW, 20, ["h9"])
-    return proposal.items, proposal.scores.tolist()
-
-
 async def test_nothing_stored_is_nothing_followed() -> None:
     replica = replica_of(CountingStore())
     await replica.refresh()
@@ -65,9 +58,7 @@ async def test_every_commit_is_followed_bit_for_bit() -> None:
         await replica.refresh()
         model = followed(replica)
         assert same_state(model.bank, learner.bank) == []
-        whole = ScoringBank(learner.bank.settings)
-        whole.load(learner.bank.state())
-        assert answer(model.bank) == answer(whole)
+        assert answer(model.bank) == answer(whole(learner.bank))
         assert (model.learnt, model.newest_ms) == (learner.bank.learnt, learner.newest)
     assert replica.index is not None
     assert (replica.index.events, replica.index.at) == (learner.bank.learnt, NOW + 5)

@@ -19,11 +19,9 @@ from serving.guarded_store import GuardedStore
 from serving.learner_pages import LearnerPages
 from serving.shared_models import SharedModels
 from serving.snapshot_writer import SnapshotWriter
-from stream_workers.models.online.bank import ModelBank
-from stream_workers.models.online.columns import History
 from stream_workers.models.online.origin import origin_of
 from stream_workers.models.scoring_bank import ScoringBank
-from tests.learned_world import MINUTE, Learner, differences, same_state
+from tests.learned_world import MINUTE, Learner, answer, differences, same_state, whole
 from tests.test_serving_world import NOW, NUMBERS, CountingStore
 from tests.test_shared_slots import WORDS, forked
 
@@ -53,12 +51,6 @@ def used(models: SharedModels) -> FollowedModel:
     return models.current
 
 
-def answer(bank: ModelBank, user: str = "fan1") -> tuple[list[str], list[float]]:
-    history = History(user, ["h3", "h5"], np.ones(2, np.uint8), np.array([NOW, NOW - MINUTE]))
-    proposal = bank.recommend(history, NOW, 20, ["h9"])
-    return proposal.items, proposal.scores.tolist()
-
-
 async def test_every_commit_is_seen_by_every_reader_bit_for_bit() -> None:
     shared = Shared()
     learner = shared.learner
@@ -71,7 +63,7 @@ async def test_every_commit_is_seen_by_every_reader_bit_for_bit() -> None:
         for reader in shared.readers:
             model = used(reader)
             assert same_state(model.bank, learner.bank) == []
-            assert answer(model.bank) == answer(learner.bank)
+            assert answer(model.bank) == answer(whole(learner.bank))
             assert (model.learnt, model.newest_ms) == (learner.bank.learnt, learner.newest)
             assert model.contexts is not None
             told, truth = (c.candidates(["device=tv"], NOW, 9) for c in (model.contexts, learner.contexts))
@@ -188,7 +180,7 @@ async def test_a_follower_that_comes_anew_goes_on_and_without_one_the_models_sta
     assert same_state(used(reader).bank, learner.bank) == []
     late = SharedModels(shared.slots, ScoringBank(NUMBERS), shared.waited.append)
     await late.refresh()
-    assert answer(used(late).bank) == answer(learner.bank)
+    assert answer(used(late).bank) == answer(whole(learner.bank))
 
 
 async def test_models_that_begin_anew_and_a_store_that_lost_its_last_commits() -> None:
