@@ -61,8 +61,8 @@ def weight_at(time: float, landmark: float, half_life: float) -> float:
 
 
 @kernel
-def less(total: float, part: float) -> float:
-    """A float32 sum without one of its parts; what is left of nothing by rounding is nothing."""
+def less(total: float, part: float) -> np.float32:
+    """A float32 sum without one of its parts; what rounding leaves of nothing is nought."""
     left = np.float32(total) - np.float32(part)
     return left if left > 1e-6 * part else np.float32(0.0)
 
