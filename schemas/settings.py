@@ -88,7 +88,7 @@ class Settings(BaseModel):
         8, ge=1, le=10_000, description="answers that an API process works on at the same time; others wait (docs/serving.md)"
     )
     queue_ms: int = Field(
-        250, ge=0, le=60_000, description="requests wait this long for that at most, then they get 503; 0: however long it takes"
+        500, ge=0, le=60_000, description="requests wait this long for that at most, then they get 503; 0: however long it takes"
     )
     cors_origins: str = Field(
         "", description="origins whose pages may call the API, https://shop.example, separated by commas; empty: none"
