@@ -43,13 +43,13 @@ def group(body: str) -> Iterator[subprocess.Popen[str]]:
         [sys.executable, "-c", GROUP, body], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as first:
         try:
-            line_is(first, "started")
+            assert_line(first, "started")
             yield first
         finally:
             first.kill()
 
 
-def line_is(process: subprocess.Popen[str], wanted: str) -> None:
+def assert_line(process: subprocess.Popen[str], wanted: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().strip() == wanted
 
@@ -69,14 +69,14 @@ def test_whoever_dies_again_and_again_is_given_time() -> None:
 def test_a_second_signal_ends_who_does_not_end(second: signal.Signals) -> None:
     with group("stays") as first:
         first.send_signal(signal.SIGTERM)
-        line_is(first, "stopping")
-        line_is(first, "told")
+        assert_line(first, "stopping")
+        assert_line(first, "told")
         first.send_signal(second)
-        line_is(first, "over")
+        assert_line(first, "over")
         assert first.wait(5) == 0
 
 
 def test_a_member_knows_when_the_first_process_is_gone() -> None:
     with group("follows") as first:
         first.kill()
-        line_is(first, "left alone")
+        assert_line(first, "left alone")
