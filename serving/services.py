@@ -193,9 +193,9 @@ def assemble(
     versions = VersionFollower(settings.models, settings.batch_models, searchable, BankSources)
     blend = Blend(models, versions)
     content = ContentSource(catalogue)
-    own = OwnSources(settings.allowed_hosts, settings.tokens_by_source, metrics)
-    rescorer = _rescorer(settings, metrics)
+    own, rescorer = OwnSources(settings.allowed_hosts, settings.tokens_by_source, metrics), _rescorer(settings, metrics)
     recommender = Recommender(guarded, lists, shelf, blend, content, own, rescorer)
+    members = Members(recommender, blend)
     return Services(
         settings=settings,
         store=guarded,
@@ -213,8 +213,8 @@ def assemble(
         rescorer=rescorer,
         scoreboard=LiveScoreboard(guarded),
         recommender=recommender,
-        groups=GroupRecommender(guarded, shelf, recommender, Members(recommender, blend)),
-        ranker=Ranker(guarded, recommender, Members(recommender, blend)),
+        groups=GroupRecommender(guarded, shelf, recommender, members),
+        ranker=Ranker(guarded, recommender, members),
         onboarding=OnboardingQuestions(shelf, lists, models),
         lookups=Lookups(guarded, lists, shelf, content, models),
         metrics=metrics,
